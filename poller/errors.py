@@ -1,0 +1,136 @@
+"""Every error that leaves a module, and what its receiver does next.
+
+    PollerError
+    ├── SettingsError                 say all faults at once, exit 2
+    ├── SourceError                   nothing was read; the cursor stays
+    │   ├── Unreachable               back off, then try again: no answer came
+    │   ├── ServerFault               back off, then try again: 5xx
+    │   ├── Undecodable               back off for this customer: an answer came that is no page
+    │   ├── Limited                   stop every call until its instant
+    │   ├── PlanExceeded              stop every call, try again slowly
+    │   ├── Unauthorized              stop every call, try again slowly: somebody must mend the credentials
+    │   ├── Forbidden                 stop every call, try again slowly: somebody must mend the permissions
+    │   ├── RouteGone                 stop every call, try again slowly: somebody must change the endpoint
+    │   ├── CustomerUnknown           slow this customer down
+    │   └── Rejected                  this request will never do: another way, or slow this customer down
+    └── LogError                      nothing was committed, or it is not known whether it was
+        ├── LogUnavailable            a new producer, restore, try again
+        ├── Fenced                    somebody else owns the partition: confirm membership first
+        └── LogRefused                say it, try again slowly: somebody must mend topics, permissions or settings
+
+An error of a library is translated once, at the edge that called it, with `raise … from`. The docstring is the message; what the
+constructor is given is appended.
+"""
+
+from dataclasses import dataclass
+
+
+class PollerError(Exception):
+    """Something failed."""
+
+    def __str__(self) -> str:
+        message = (type(self).__doc__ or "").strip()
+        details = ": ".join(str(arg) for arg in self.args)
+        return f"{message} {details}" if details else message
+
+
+class SettingsError(PollerError):
+    """The settings cannot be used."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join([f"{len(self.faults)} setting(s) cannot be used:", *(f"  {fault}" for fault in self.faults)])
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the API said of a failure, short enough to log; never a credential, never a body."""
+
+    status: int | None = None
+    key: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    details: str | None = None
+
+    def __str__(self) -> str:
+        parts = [("HTTP", self.status), ("key", self.key), ("message", self.message), ("details", self.details), ("request_id", self.request_id)]
+        return " ".join(f"{name}={value!r}" if isinstance(value, str) else f"{name} {value}" for name, value in parts if value is not None)
+
+
+class SourceError(PollerError):
+    """Voucherify was not read."""
+
+    def __init__(self, explanation: Explanation | str = Explanation(), *, server_time: float | None = None) -> None:
+        super().__init__(*([explanation] if str(explanation) else []))
+        self.explanation = explanation
+        self.server_time = server_time
+
+
+class Unreachable(SourceError):
+    """Voucherify did not answer."""
+
+
+class ServerFault(SourceError):
+    """Voucherify failed."""
+
+
+class Undecodable(SourceError):
+    """Voucherify answered with something that is not a page of activities."""
+
+
+class Limited(SourceError):
+    """Voucherify's quota is used up."""
+
+    def __init__(self, explanation: Explanation | str = Explanation(), *, kind: str | None = None, until: float | None = None, wait_seconds: float | None = None) -> None:
+        super().__init__(explanation)
+        self.kind = kind
+        """`api_calls`, `bulk_api_calls`, `api_calls_cycle`, `webhook_calls`; `None`: not said."""
+        self.until = until
+        """Unix time (`X-Rate-Limit-Retry`); `None`: not said."""
+        self.wait_seconds = wait_seconds
+        """`Retry-After`; `None`: not said."""
+
+
+class PlanExceeded(SourceError):
+    """Voucherify refuses calls because the plan's limit is exceeded or has ended: see the project's billing page."""
+
+
+class Unauthorized(SourceError):
+    """Voucherify does not accept the credentials: check POLLER_VOUCHERIFY_APP_ID, POLLER_VOUCHERIFY_APP_TOKEN and POLLER_VOUCHERIFY_URL (its region)."""
+
+
+class Forbidden(SourceError):
+    """Voucherify accepts the credentials but not for this: give the API key the permission to read customers, and check the region in POLLER_VOUCHERIFY_URL."""
+
+
+class RouteGone(SourceError):
+    """Voucherify no longer serves this endpoint: set POLLER_VOUCHERIFY_ENDPOINT to the other one (`activity` or `activities`)."""
+
+
+class CustomerUnknown(SourceError):
+    """Voucherify does not know this customer."""
+
+
+class Rejected(SourceError):
+    """Voucherify will not answer this request."""
+
+
+class LogError(PollerError):
+    """Kafka did not commit."""
+
+
+class LogUnavailable(LogError):
+    """Kafka cannot be reached, or failed."""
+
+
+class Fenced(LogError):
+    """Another replica owns this partition now."""
+
+
+class LogRefused(LogError):
+    """Kafka refuses, and will until somebody changes topics, permissions or settings."""
+
+

@@ -1,0 +1,208 @@
+"""The values that cross module boundaries: what was read, what is to be published, and what is ordered next.
+
+All are frozen: state is replaced, never edited. Instants of the API are whole milliseconds since the Unix epoch (`…_ms`), rounded down;
+instants of our own clock are seconds (`float`) of the one clock that the worker is given (see `worker.py`).
+"""
+
+from collections.abc import Mapping
+from typing import NewType
+
+import msgspec
+
+CustomerId = NewType("CustomerId", str)
+"""A Voucherify id (`cust_…`) or a source id, as configured: any non-empty text without control characters, but `.` and `..`."""
+
+ActivityId = NewType("ActivityId", str)
+"""Opaque; compared byte for byte, never ordered."""
+
+
+class Activity(msgspec.Struct, frozen=True, gc=False):
+    """One event that Voucherify recorded for a customer: the head that we read, and the whole as received."""
+
+    id: ActivityId
+    type: str
+    created_at: str
+    created_at_ms: int
+    raw: bytes
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False):
+    """One entry of a page that cannot be published; it goes to its own topic as received."""
+
+    reason: str
+    raw: bytes
+    created_at_ms: int | None = None
+    """When it happened, where the entry still says so."""
+
+
+class Quota(msgspec.Struct, frozen=True, gc=False):
+    """What the server says that it grants; observed, not obeyed, unless nothing remains. `None`: not said."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    resets_at: float | None = None
+    """Unix time in seconds when the next call may be made (`X-Rate-Limit-Retry`)."""
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """One successful answer of the API, not yet decoded."""
+
+    body: bytes
+    quota: Quota = Quota()
+    server_time: float | None = None
+    """The `Date` header, Unix time in seconds; `None` where it is absent or no date."""
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """One response, decoded: its entries in the order of the body, the good ones and the others."""
+
+    entries: tuple[Activity | DeadLetter, ...]
+    quota: Quota = Quota()
+    server_time: float | None = None
+    body_bytes: int = 0
+
+
+class Query(msgspec.Struct, frozen=True, gc=False):
+    """Where a page shall begin; at most one is set. None set: at the customer's first activity. Always ascending by `created_at`."""
+
+    start_date_ms: int | None = None
+    starting_after_id: ActivityId | None = None
+    starting_after_ms: int | None = None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+    """How far one customer has been read; committed in the same transaction as the records that it covers."""
+
+    cursor_ms: int
+    """Everything created before this instant is taken as published or will never be; 0: nothing is."""
+    recent: Mapping[str, int] = {}
+    """Ids published (or known) at or after the cursor, and when each was created, in milliseconds."""
+    last_read: float | None = None
+    """Unix time in seconds of the last complete read; `None`: never read to the end."""
+    baseline_ms: int | None = None
+    """Set until the first read of a customer that starts now is complete: what was created up to this instant is remembered, not published."""
+    stepped_ms: int | None = None
+    """The last instant whose ties could not be walked through: the next reads step over it at once."""
+
+
+class Ledger(msgspec.Struct, frozen=True, gc=False):
+    """The durable state of one partition's budget. What may be spent before the next commit is already spent in it."""
+
+    level: float
+    """Calls in the rate's bucket; may be below zero."""
+    cycle: str | None = None
+    """The day on which the counted cycle began, `YYYY-MM-DD`; `None` where no cycle is configured."""
+    cycle_spent: int = 0
+
+
+class Ownership(msgspec.Struct, frozen=True, gc=False):
+    """What an owner of a partition of the checkpoint topic says of itself, rewritten by each of its commits."""
+
+    application_id: str
+    url: str
+    endpoint: str
+    partitions: int
+    watched_hash: str
+    """Of the configured list, so that replicas with different lists are noticed."""
+    owner: str
+    ledger: Ledger
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What a partition of the checkpoint topic held when it was opened."""
+
+    checkpoints: Mapping[CustomerId, Checkpoint]
+    ownership: Ownership | None
+    """`None`: nobody has owned this partition before."""
+
+
+class Walk(msgspec.Struct, frozen=True, gc=False):
+    """One read of a customer under way; see `core/cursor.py`, which alone looks inside."""
+
+    sent: float
+    """When the read's first request was sent."""
+    low_ms: int
+    """Everything in [cursor, low) has been shown to this walk; the instant `low` itself is not certain."""
+    way: int = 0
+    """Which of the ways on is tried at this `low`."""
+    server_time: float | None = None
+    """The first response's `Date`, less the time that the call took."""
+    page_ids: tuple[ActivityId, ...] = ()
+    """Ids of the last page that was joined, in its order: the id cursor's choices."""
+    low_ids: frozenset[str] = frozenset()
+    """Ids that were shown at `low`."""
+    hold_ms: int | None = None
+    calls: int = 0
+    gap: bool = False
+    progressed: bool = False
+    """Whether `low` has moved in this walk."""
+
+
+class Fetch(msgspec.Struct, frozen=True, gc=False):
+    """The order to make one call."""
+
+    customer: CustomerId
+    partition: int
+    query: Query
+    at: float
+    """When it was ordered: the call is taken as sent then."""
+    walk: Walk
+    base: Checkpoint | None
+    """The checkpoint that the walk stands on; `None`: the customer has none yet."""
+
+
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """The order to do nothing until an instant (`inf`: until something else happens)."""
+
+    until: float
+    why: str
+    """For the operator: `nobody due`, `budget`, `quota`, …"""
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """Records, and the checkpoint that covers them: published together or not at all."""
+
+    customer: CustomerId
+    partition: int
+    base: Checkpoint | None
+    checkpoint: Checkpoint
+    records: tuple[Activity, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    walk: Walk | None = None
+    """Where this read goes on after the commit; `None`: it is complete."""
+    known: int = 0
+    """Activities of the page that had been published before."""
+    gap: bool = False
+    """Something may have been missed, and nothing that we know to ask would show it."""
+    dropped: int = 0
+    """Recent ids forgotten because there were too many."""
+    body_bytes: int = 0
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """The order to publish: one transaction on one partition."""
+
+    partition: int
+    batches: tuple[Batch, ...]
+    ownership: Ownership
+    grant: int
+    """Calls that may start between this commit's beginning and the next one's."""
+
+
+class Assigned(msgspec.Struct, frozen=True, gc=False):
+    """Membership: from now on exactly these partitions are ours."""
+
+    partitions: frozenset[int]
+
+
+class Rebalancing(msgspec.Struct, frozen=True, gc=False):
+    """Membership: the assignment is being made anew; what is ours stays ours until the next `Assigned`, but no call may start."""
+
+
+class Confirmed(msgspec.Struct, frozen=True, gc=False):
+    """Membership: the group's coordinator answered a heartbeat that was sent at this instant of the worker's clock."""
+
+    at: float
+
+
+MembershipEvent = Assigned | Rebalancing | Confirmed

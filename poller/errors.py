@@ -84,8 +84,16 @@ class Undecodable(SourceError):
 class Limited(SourceError):
     """Voucherify's quota is used up."""
 
-    def __init__(self, explanation: Explanation | str = Explanation(), *, kind: str | None = None, until: float | None = None, wait_seconds: float | None = None) -> None:
-        super().__init__(explanation)
+    def __init__(
+        self,
+        explanation: Explanation | str = Explanation(),
+        *,
+        kind: str | None = None,
+        until: float | None = None,
+        wait_seconds: float | None = None,
+        server_time: float | None = None,
+    ) -> None:
+        super().__init__(explanation, server_time=server_time)
         self.kind = kind
         """`api_calls`, `bulk_api_calls`, `api_calls_cycle`, `webhook_calls`; `None`: not said."""
         self.until = until

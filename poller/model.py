@@ -117,7 +117,7 @@ class Restored(msgspec.Struct, frozen=True):
 
 
 class Walk(msgspec.Struct, frozen=True, gc=False):
-    """One read of a customer under way; see `core/cursor.py`, which alone looks inside."""
+    """One read of a customer under way; `core/walk.py` alone knows what to make of it."""
 
     sent: float
     """When the read's first request was sent."""
@@ -125,17 +125,19 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
     """Everything in [cursor, low) has been shown to this walk; the instant `low` itself is not certain."""
     way: int = 0
     """Which of the ways on is tried at this `low`."""
+    calls: int = 0
+    """Pages received so far."""
     server_time: float | None = None
     """The first response's `Date`, less the time that the call took."""
-    page_ids: tuple[ActivityId, ...] = ()
-    """Ids of the last page that was joined, in its order: the id cursor's choices."""
-    low_ids: frozenset[str] = frozenset()
-    """Ids that were shown at `low`."""
-    hold_ms: int | None = None
-    calls: int = 0
+    page_ids: tuple[str, ...] = ()
+    """Ids of the last page that could be trusted, in its order."""
+    low_keys: tuple[str, ...] = ()
+    """What was shown at `low`, in the order of the page that showed it last."""
+    start_date_ignored: bool = False
+    stepped_ms: int | None = None
+    """The last instant that was stepped over."""
     gap: bool = False
-    progressed: bool = False
-    """Whether `low` has moved in this walk."""
+    """Something may have been missed on the way."""
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
@@ -148,7 +150,9 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
     """When it was ordered: the call is taken as sent then."""
     walk: Walk
     base: Checkpoint | None
-    """The checkpoint that the walk stands on; `None`: the customer has none yet."""
+    """The customer's checkpoint; `None`: it has none yet."""
+    start: Checkpoint
+    """What the walk stands on: `base`, or for a new customer where it begins."""
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
@@ -174,6 +178,8 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     """Activities of the page that had been published before."""
     gap: bool = False
     """Something may have been missed, and nothing that we know to ask would show it."""
+    followable: bool = True
+    """False: the endpoint ignores what it is asked, so that this customer cannot be followed."""
     dropped: int = 0
     """Recent ids forgotten because there were too many."""
     body_bytes: int = 0

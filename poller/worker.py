@@ -1,14 +1,44 @@
 """The loop, and the contracts of what it needs. On anyio only, so that it runs on trio in virtual time and on asyncio in production.
+
+    run
+    ├── _order_calls          asks the engine for the next call, and starts it
+    │   └── _carry_out        one call: fetch, decode, tell the engine             (at most `calls_in_flight_max`)
+    └── _stay_member          joins the group, again and again
+        ├── _follow           what the group says: what is ours, and that it still is
+        └── _own              one for each partition that is ours: open, restore, publish, again after any failure
+
+Every decision is the engine's; what changes it rings the bell, and whoever waits asks the engine again.
 """
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from poller.model import Batch, Fetch, MembershipEvent, Ownership, Page, Response, Restored
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from poller.core.backoff import Backoff
+from poller.core.engine import Engine
+from poller.errors import Fenced, LogError, LogRefused, SourceError
+from poller.model import Assigned, Batch, Commit, Confirmed, Fetch, MembershipEvent, Ownership, Page, Rebalancing, Response, Restored, Wait
+from poller.telemetry import Telemetry
 
 Clock = Callable[[], float]
 """Seconds since the Unix epoch as this process counts them: the wall clock when it started, and the monotonic clock from there on."""
+
+LOG_FAILED = Backoff(first_seconds=0.2, longest_seconds=10)
+"""Kafka failed: usually it is back soon."""
+
+LOG_REFUSED = Backoff(first_seconds=5, longest_seconds=60)
+"""Kafka refuses: somebody must mend something."""
+
+TURN_SECONDS_MAX = 5.0
+"""The loop turns at least so often, so that one that does not is noticed."""
+
+TURN_LATE_SECONDS = 60.0
+"""A loop that has not turned for so long is taken for dead."""
 
 
 class Source(Protocol):
@@ -24,8 +54,9 @@ class Source(Protocol):
 class Writer(Protocol):
     """One owned partition of the checkpoint topic: any earlier owner is fenced."""
 
-    restored: Restored
-    """What the partition held when it was opened: all that was ever committed to it."""
+    @property
+    def restored(self) -> Restored:
+        """What the partition held when it was opened: all that was ever committed to it."""
 
     async def append(self, batches: Sequence[Batch], ownership: Ownership) -> None:
         """Commit records, dead letters, checkpoints and the ownership record in one transaction.
@@ -41,7 +72,265 @@ class Log(Protocol):
         """Create or verify the topics; the number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
 
     def join(self) -> AbstractAsyncContextManager[AsyncIterator[MembershipEvent]]:
-        """Be a member of the group until the block is left. The iterator ends never; trouble shows as `Assigned(frozenset())`, `Confirmed` not coming, or `LogError` raised."""
+        """Be a member of the group until the block is left, which never raises and is bounded in time.
+
+        The iterator never ends. Trouble shows as `Assigned(frozenset())`, as `Confirmed` that does not come, or as `LogError`.
+        """
 
     def open(self, partition: int) -> AbstractAsyncContextManager[Writer]:
         """Fence the partition's earlier owner and restore. Raises `LogError`; leaving the block never raises and is bounded in time."""
+
+
+class Bell:
+    """Wakes all who wait for a change."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+        self._event = anyio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it rings, at most so long. Nothing is missed by who asks the engine and then waits, as both happen in one step."""
+        with anyio.move_on_after(None if math.isinf(seconds) else max(0.0, seconds)):
+            await self._event.wait()
+
+
+class Worker:
+    """Reads, publishes, and stays a member, until it is told to drain."""
+
+    def __init__(self, engine: Engine, source: Source, log: Log, clock: Clock, telemetry: Telemetry, drain_seconds: float = 25.0) -> None:
+        self._engine = engine
+        self._source = source
+        self._log = log
+        self._clock = clock
+        self._telemetry = telemetry
+        self._drain_seconds = drain_seconds
+        self._bell = Bell()
+        self._assigned: frozenset[int] | None = None
+        self._owners: dict[int, anyio.CancelScope] = {}
+        self._confirmed_at = -math.inf
+        self._join_failures = 0
+        self._turned_at = -math.inf
+        self._draining = False
+        self._refused: LogRefused | None = None
+
+    async def run(self) -> None:
+        """Work until `drain`. Raises `LogRefused` where the topics or their owner are not what the settings say."""
+        self._turned_at = self._clock()
+        partitions = await self._prepare()
+        if partitions is None:
+            return
+        self._engine.partitioned(partitions)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stay_member)
+            await self._order_calls(tasks)
+            await self._finish()
+            tasks.cancel_scope.cancel()
+        self._telemetry.event("drained", in_flight=self._engine.in_flight)
+        if self._refused is not None:
+            raise self._refused
+
+    def drain(self) -> None:
+        """Make no more calls, publish what is there, and end. May be called at any time, also twice."""
+        self._draining = True
+        self._engine.drain()
+        self._bell.ring()
+
+    def changed(self) -> None:
+        """Something that the engine was told from outside, such as another watched set, may make somebody due."""
+        self._bell.ring()
+
+    def live(self) -> tuple[bool, str]:
+        """Whether the loop turns."""
+        late = self._clock() - self._turned_at
+        return late < TURN_LATE_SECONDS, f"the loop turned {max(0.0, late):.1f} s ago"
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether what is ours is restored; a member that owns nothing stands by, which is ready too."""
+        if self._draining:
+            return False, "draining"
+        if self._assigned is None:
+            return False, "not yet a member of the group"
+        waiting = sorted(self._assigned - set(self._engine.owned))
+        if waiting:
+            return False, f"restoring partitions {waiting}"
+        return True, f"owning partitions {sorted(self._assigned)}" if self._assigned else "standing by"
+
+    async def _prepare(self) -> int | None:
+        """The number of partitions; `None`: drained before Kafka could be reached."""
+        failures = 0
+        while not self._draining:
+            try:
+                partitions = await self._log.prepare()
+            except LogRefused:
+                raise
+            except LogError as error:
+                failures += 1
+                await self._wait_for_log("waiting_for_kafka", error, failures)
+            else:
+                self._telemetry.event("kafka_ready", partitions=partitions)
+                return partitions
+        return None
+
+    async def _order_calls(self, tasks: TaskGroup) -> None:
+        while not self._draining:
+            self._turned_at = now = self._clock()
+            match self._engine.next(now):
+                case Fetch() as fetch:
+                    tasks.start_soon(self._carry_out, fetch)
+                    await checkpoint()
+                case Wait(until=until):
+                    await self._bell.wait(min(until - now, TURN_SECONDS_MAX))
+
+    async def _carry_out(self, fetch: Fetch) -> None:
+        try:
+            response = await self._source.fetch(fetch)
+            page = self._source.decode(response)
+        except SourceError as error:
+            now = self._clock()
+            batch = self._engine.fetch_failed(fetch, error, now)
+            self._telemetry.call_failed(fetch, error, now, paused_until=self._engine.paused_until)
+        else:
+            now = self._clock()
+            batch = self._engine.page_received(fetch, page, now)
+            self._telemetry.page_received(fetch, page, now)
+        if batch is not None:
+            self._telemetry.batch_held(batch)
+        self._bell.ring()
+
+    async def _finish(self) -> None:
+        """Let calls under way land and owners publish what they brought, as far as there is time."""
+        self._telemetry.event("draining", in_flight=self._engine.in_flight)
+        with anyio.move_on_after(self._drain_seconds):
+            while self._owners or self._engine.in_flight:
+                self._turned_at = self._clock()
+                await self._bell.wait(TURN_SECONDS_MAX)
+
+    async def _stay_member(self) -> None:
+        while not self._draining:
+            try:
+                async with self._log.join() as events, anyio.create_task_group() as owners:
+                    error = await self._follow(events, owners)
+                    owners.cancel_scope.cancel()
+            except LogError as not_joined:
+                error = not_joined
+            self._assign(frozenset(), None)
+            self._join_failures += 1
+            await self._wait_for_log("membership_failed", error, self._join_failures)
+
+    async def _follow(self, events: AsyncIterator[MembershipEvent], owners: TaskGroup) -> LogError:
+        """What the group says, until it can no longer be heard."""
+        try:
+            async for event in events:
+                self._hear(event, owners)
+        except LogError as error:
+            return error
+        raise AssertionError("membership ended without a word")
+
+    def _hear(self, event: MembershipEvent, owners: TaskGroup) -> None:
+        match event:
+            case Assigned(partitions=partitions):
+                self._assign(partitions, owners)
+            case Rebalancing():
+                self._engine.rebalancing()
+                self._telemetry.event("rebalancing")
+            case Confirmed(at=at):
+                self._join_failures = 0
+                self._confirmed_at = at
+                self._engine.confirmed(at)
+        self._bell.ring()
+
+    def _assign(self, partitions: frozenset[int], owners: TaskGroup | None) -> None:
+        """What stays goes on untouched; what is gone is cancelled, and taken from the engine at once."""
+        for partition in sorted(self._owners.keys() - partitions):
+            self._owners.pop(partition).cancel()
+            self._engine.revoked(partition)
+            self._telemetry.event("partition_lost", partition=partition)
+        for partition in sorted(partitions - self._owners.keys()) if owners is not None and not self._draining else ():
+            scope = self._owners[partition] = anyio.CancelScope()
+            owners.start_soon(self._own, partition, scope)
+        if partitions != self._assigned:
+            self._assigned = partitions
+            self._telemetry.event("assigned", partitions=sorted(partitions))
+
+    async def _own(self, partition: int, scope: anyio.CancelScope) -> None:
+        failures = 0
+        with scope:
+            while not self._draining or self._engine.in_flight or self._engine.unpublished(partition):
+                try:
+                    async with self._log.open(partition) as writer:
+                        await self._restore(partition, writer)
+                        failures = 0
+                        await self._publish(partition, writer)
+                        break
+                except LogError as error:
+                    await checkpoint_if_cancelled()  # a partition that was taken may be ours anew, in another task
+                    self._engine.suspended(partition)
+                    failures += 1
+                    await self._wait_for_partition(partition, error, failures)
+        if self._owners.get(partition) is scope:
+            del self._owners[partition]
+            self._bell.ring()
+
+    async def _restore(self, partition: int, writer: Writer) -> None:
+        restored = writer.restored
+        refusal = self._engine.ownership_refusal(restored)
+        if refusal is not None:
+            self._refused = LogRefused(f"partition {partition} of the checkpoint topic", refusal)
+            self.drain()
+            raise self._refused
+        now = self._clock()
+        dropped = self._engine.assigned(partition, restored, now)
+        differences = self._engine.ownership_differences(restored)
+        self._telemetry.event(
+            "partition_restored", partition=partition, checkpoints=len(restored.checkpoints), batches_dropped=len(dropped), differences=differences
+        )
+        commit = self._engine.commit(partition, now, at_once=True)  # the ownership record, whether there is anything to publish or not
+        assert isinstance(commit, Commit)
+        await self._append(commit, writer)
+
+    async def _publish(self, partition: int, writer: Writer) -> None:
+        """Publish what is held, and renew the grant of calls, until drained."""
+        while True:
+            now = self._clock()
+            last = self._draining and not self._engine.in_flight
+            match self._engine.commit(partition, now, at_once=last, last=last):
+                case Commit() as commit:
+                    await self._append(commit, writer)
+                    if last and not self._engine.unpublished(partition):
+                        return
+                case Wait(until=until):
+                    await self._bell.wait(until - now)
+
+    async def _append(self, commit: Commit, writer: Writer) -> None:
+        began = self._clock()
+        with anyio.CancelScope(shield=True):
+            await writer.append(commit.batches, commit.ownership)
+        await checkpoint_if_cancelled()  # taken meanwhile: the engine has forgotten this partition
+        now = self._clock()
+        self._engine.committed(commit, now)
+        self._telemetry.committed(commit, began, now)
+        self._bell.ring()
+
+    async def _wait_for_partition(self, partition: int, error: LogError, failures: int) -> None:
+        """After a failed append or open. Who was fenced waits until the group confirms that the partition is still ours."""
+        self._telemetry.event("partition_failed", partition=partition, error=str(error), failures=failures)
+        failed_at = self._clock()
+        while isinstance(error, Fenced) and self._confirmed_at <= failed_at:
+            await self._bell.wait(math.inf)
+        if not self._draining:
+            await anyio.sleep(_retry_seconds(error, failures, f"partition {partition}"))
+
+    async def _wait_for_log(self, event: str, error: LogError, failures: int) -> None:
+        seconds = _retry_seconds(error, failures, event)
+        self._telemetry.event(event, error=str(error), retry_seconds=round(seconds, 1))
+        until = self._clock() + seconds
+        while not self._draining and self._clock() < until:
+            self._turned_at = self._clock()
+            await self._bell.wait(min(until - self._clock(), TURN_SECONDS_MAX))
+
+
+def _retry_seconds(error: LogError, failures: int, who: str) -> float:
+    return (LOG_REFUSED if isinstance(error, LogRefused) else LOG_FAILED).wait_seconds(failures, who)

@@ -1,0 +1,514 @@
+"""The engine: the one object that the worker talks to.
+
+It is told the time and what happened, and returns orders:
+
+    next(now)                       → Fetch: make this call | Wait
+    page_received(fetch, page, now) → Batch: what the page brought, held until it is committed
+    fetch_failed(fetch, error, now)   the customer, or every call, waits
+    commit(partition, now)          → Commit: publish these batches in one transaction | Wait
+    committed(commit, now)            the checkpoints move; the customers are scheduled again
+
+A customer is in one place at a time: in its partition's schedule, in flight, or held (its batch awaits the commit). Its checkpoint and
+walk move in `committed` and nowhere else. A partition that is taken away, for whatever reason, comes back through `assigned` with what
+the log holds; a held batch survives that if it was built on the very checkpoint that was restored, as refetching it would cost a call.
+"""
+
+import hashlib
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from poller.core import backoff, cursor, dedupe, ownership, walk
+from poller.core.budget import Budget, Cycle, Terms
+from poller.core.cursor import ServerClock
+from poller.core.schedule import Schedule
+from poller.errors import CustomerUnknown, Rejected, SourceError
+from poller.model import (
+    Activity,
+    Batch,
+    Checkpoint,
+    Commit,
+    CustomerId,
+    Fetch,
+    Ledger,
+    Ownership,
+    Page,
+    Restored,
+    Wait,
+    Walk,
+)
+
+HELD_PAGES_MAX = 200
+"""Batches that await their commit; no call is made beyond."""
+
+HELD_BYTES_MAX = 32 * 1024 * 1024
+"""What their pages may take."""
+
+COMMIT_RECORDS_MAX = 5_000
+"""Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What the settings decide about the core."""
+
+    start: str | int = "now"
+    """Where a customer without a checkpoint begins: `now`, `earliest`, or an instant in milliseconds."""
+    lookback_ms: int = 300_000
+    calls_limit: float = 60
+    calls_window_seconds: float = 60
+    cycle: Cycle | None = None
+    calls_in_flight_max: int = 4
+    commit_seconds: float = 0.2
+    """The least time from the beginning of one commit to the next."""
+    lease_seconds: float = 5
+    """How long after a confirmed heartbeat calls may be made."""
+    application_id: str = "voucherify-activity-poller"
+    url: str = "https://api.voucherify.io"
+    endpoint: str = "activities"
+    owner: str = ""
+    """Who we are, for the ownership record."""
+
+
+class Customer:
+    """What is known of one customer of an owned partition."""
+
+    __slots__ = ("checkpoint", "failures", "last_read", "scheduled", "walk")
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self.checkpoint = checkpoint
+        self.walk: Walk | None = None
+        self.failures = 0
+        self.last_read = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
+        self.scheduled = False
+
+
+class Owned:
+    """One partition that is ours and restored."""
+
+    def __init__(self, customers: dict[CustomerId, Customer], budget: Budget) -> None:
+        self.customers = customers
+        self.budget = budget
+        self.schedule = Schedule()
+        self.commit_at = -math.inf
+        """The earliest beginning of the next commit."""
+
+
+class Held:
+    """Batches of one partition that await their commit, by customer; they outlive a lost writer, but not a lost partition."""
+
+    def __init__(self) -> None:
+        self.batches: dict[CustomerId, Batch] = {}
+        self.bytes = 0
+
+    def put(self, batch: Batch) -> None:
+        assert batch.customer not in self.batches
+        self.batches[batch.customer] = batch
+        self.bytes += batch.body_bytes
+
+    def pop(self, customer: CustomerId) -> Batch:
+        batch = self.batches.pop(customer)
+        self.bytes -= batch.body_bytes
+        return batch
+
+    def first(self, records_max: int) -> tuple[Batch, ...]:
+        """The oldest, up to so many records; at least one."""
+        taken: list[Batch] = []
+        records = 0
+        for batch in self.batches.values():
+            records += len(batch.records) + len(batch.dead_letters)
+            if taken and records > records_max:
+                break
+            taken.append(batch)
+        return tuple(taken)
+
+
+class Engine:
+    """See the top of this file."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._watched: frozenset[CustomerId] = frozenset()
+        self._watched_by_partition: dict[int, list[CustomerId]] = {}
+        self._watched_hash = ""
+        self._partitions = 0
+        self._owned: dict[int, Owned] = {}
+        self._suspended: dict[int, Owned] = {}
+        self._held: defaultdict[int, Held] = defaultdict(Held)
+        self._in_flight: dict[CustomerId, Fetch] = {}
+        self._server_clock = ServerClock()
+        self._longest_page = walk.PAGE_ACTIVITIES_SHORT
+        self._failures = 0
+        self._paused_until = -math.inf
+        self._paused_why = ""
+        self._lease_until = -math.inf
+        self._draining = False
+
+    def __repr__(self) -> str:
+        customers = sum(len(owned.customers) for owned in self._owned.values())
+        scheduled = sum(len(owned.schedule) for owned in self._owned.values())
+        held = sum(len(held.batches) for held in self._held.values())
+        return f"<Engine {customers} customers, {scheduled} scheduled, {len(self._in_flight)} in flight, {held} held, partitions {self.owned}>"
+
+    # What the worker may ask.
+
+    @property
+    def owned(self) -> list[int]:
+        """The partitions that are ours and restored."""
+        return sorted(self._owned)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return len(self._in_flight)
+
+    @property
+    def customers(self) -> int:
+        """Watched customers in the partitions that are ours and restored."""
+        return sum(len(self._watched_by_partition.get(partition, ())) for partition in self._owned)
+
+    @property
+    def paused_until(self) -> float:
+        """No call is made before, whoever is due."""
+        return self._paused_until
+
+    def cycle_left(self) -> int | None:
+        """Calls that the owned partitions may still spend in this cycle; `None`: no cycle is configured, or nothing is owned."""
+        left = [owned.budget.cycle_left() for owned in self._owned.values()]
+        return sum(calls for calls in left if calls is not None) if any(calls is not None for calls in left) else None
+
+    def unpublished(self, partition: int) -> bool:
+        """Whether batches of this partition await their commit."""
+        return bool(self._held[partition].batches)
+
+    # Who is watched, and what is ours.
+
+    def watch(self, customers: Iterable[CustomerId]) -> None:
+        """From now on exactly these customers are watched. The checkpoint of one that is no longer watched stays as it is."""
+        self._watched = frozenset(customers)
+        digest = hashlib.sha256("\n".join(sorted(self._watched)).encode())
+        self._watched_hash = digest.hexdigest()[:16]
+        self._divide()
+        for partition in self._owned:
+            self._schedule_watched(partition)
+
+    def partitioned(self, partitions: int) -> None:
+        """So many partitions divide the work. Raises `ValueError` where the budget cannot be divided so often."""
+        self._terms = Terms.of(self._policy.calls_limit, self._policy.calls_window_seconds, self._policy.cycle, partitions)
+        self._partitions = partitions
+        self._divide()
+
+    def ownership_refusal(self, restored: Restored) -> str | None:
+        """Why a restored partition may not become ours; `None`: it may."""
+        return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))
+
+    def ownership_differences(self, restored: Restored) -> list[str]:
+        """What the operator should hear about how the last owner ran."""
+        return ownership.differences(restored.ownership, self._ownership(Ledger(level=0)))
+
+    def assigned(self, partition: int, restored: Restored, now: float) -> list[Batch]:
+        """A partition is ours and restored. Returns the held batches that are dropped, as they were built on something else."""
+        assert partition not in self._owned and self._partitions > 0
+        customers = {customer: Customer(checkpoint) for customer, checkpoint in restored.checkpoints.items()}
+        ledger = None if restored.ownership is None else restored.ownership.ledger
+        self._suspended.pop(partition, None)
+        self._owned[partition] = Owned(customers, Budget.restore(self._terms, ledger, now))
+        held = self._held[partition]
+        dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]
+        for batch in dropped:
+            held.pop(batch.customer)
+        self._schedule_watched(partition)
+        return dropped
+
+    def suspended(self, partition: int) -> None:
+        """The partition stays ours, but its writer is gone: no call is made for it until it is `assigned` anew.
+
+        Its batches are kept, and so is what calls under way bring meanwhile.
+        """
+        if partition in self._owned:
+            self._suspended[partition] = self._owned.pop(partition)
+
+    def revoked(self, partition: int) -> None:
+        """The partition is no longer ours: its batches are dropped, and so will be what is in flight."""
+        for kept in (self._owned, self._suspended, self._held):
+            kept.pop(partition, None)
+
+    def confirmed(self, at: float) -> None:
+        """A heartbeat sent at this instant was answered: for a while nobody else can own what is ours."""
+        self._lease_until = max(self._lease_until, at + self._policy.lease_seconds)
+
+    def rebalancing(self) -> None:
+        """The assignment is being made anew: no call until membership is confirmed again."""
+        self._lease_until = -math.inf
+
+    def drain(self) -> None:
+        """Order no more calls."""
+        self._draining = True
+
+    # Calls.
+
+    def next(self, now: float) -> Fetch | Wait:
+        """The next call, or until when there is none to make."""
+        wait = self._hindrance(now)
+        if wait is not None:
+            return wait
+        until = math.inf
+        for partition, owned in sorted(self._owned.items(), key=lambda item: item[1].schedule.due_at(now)):
+            owned.budget = owned.budget.refill(now)
+            at = max(owned.budget.available_at(now), owned.schedule.due_at(now))
+            if at > now:
+                until = min(until, at)
+                continue
+            customer = self._take(owned, now)
+            if customer is not None:
+                return self._fetch(partition, owned, customer, now)
+        return Wait(until, "the budget, or until somebody is due")
+
+    def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:
+        """What the page brought, held until it is committed; `None`: nothing to commit, or its partition was taken meanwhile."""
+        self._landed(fetch)
+        self._server_clock = self._server_clock.observe(page, now)
+        longest, self._longest_page = self._longest_page, max(self._longest_page, len(page.entries))
+        self._failures = 0
+        self._observe_quota(page, now)
+        customer = self._standing(fetch)
+        if customer is None:
+            return None
+        customer.failures = 0
+        going = fetch.walk
+        if going.calls == 0 and page.server_time is not None:
+            going = msgspec.structs.replace(going, server_time=page.server_time - (now - fetch.at))
+        server_ms = cursor.server_time_ms(going, self._server_clock)
+        start = self._baseline(fetch, going, server_ms)
+        if start is None:
+            customer.last_read = now
+            self._schedule(fetch.partition, fetch.customer, customer, now)
+            return None
+        newest_ms = max((entry.created_at_ms for entry in page.entries if entry.created_at_ms is not None), default=0)
+        sifted = dedupe.sift(
+            page.entries,
+            start.cursor_ms,
+            start.recent,
+            remember_until_ms=sys.maxsize if fetch.base is None and start.baseline_ms is not None else start.baseline_ms,
+            undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
+        )
+        outcome = walk.follow(going, _shown(page), longest, start.stepped_ms)
+        return self._hold(fetch, start, sifted, outcome, server_ms, page.body_bytes)
+
+    def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
+        """The call brought nothing. A batch is returned only where the failure itself ends the read."""
+        self._landed(fetch)
+        self._failures += 1
+        wait = backoff.source_wait_seconds(error, self._failures)
+        if wait > 0:
+            self._pause(now + wait, str(error))
+        customer = self._standing(fetch)
+        if customer is None:
+            return None
+        if isinstance(error, Rejected | CustomerUnknown) and fetch.walk.way in (walk.Way.AFTER_ID, walk.Way.AFTER_DATE):
+            return self._way_refused(fetch, customer)
+        wait = backoff.customer_wait_seconds(error, customer.failures + 1, fetch.customer)
+        customer.failures += wait > 0
+        self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
+        return None
+
+    # Commits.
+
+    def commit(self, partition: int, now: float, *, at_once: bool = False, last: bool = False) -> Commit | Wait:
+        """What to publish next, or until when there is nothing (`at_once`: in any case, as the first and the last commit carry the ledger).
+
+        The last one before a drain gives back what was granted.
+        """
+        owned = self._owned[partition]
+        at = now if at_once else self._commit_at(partition, owned, now)
+        if at > now:
+            return Wait(at, "commits")
+        owned.commit_at = now + self._policy.commit_seconds
+        owned.budget, ledger, grant = owned.budget.prepare(now, last)
+        return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), self._ownership(ledger), grant)
+
+    def committed(self, commit: Commit, now: float) -> None:
+        """The transaction stands: the checkpoints move, and the customers are scheduled again."""
+        owned = self._owned[commit.partition]
+        owned.budget = owned.budget.committed()
+        for batch in commit.batches:
+            held = self._held[commit.partition].pop(batch.customer)
+            customer = owned.customers[batch.customer]
+            assert held is batch and customer.checkpoint == batch.base
+            customer.checkpoint, customer.walk = batch.checkpoint, batch.walk
+            if batch.checkpoint.last_read is not None:
+                customer.last_read = batch.checkpoint.last_read
+            self._schedule(commit.partition, batch.customer, customer, None)
+
+    # Inside.
+
+    def _divide(self) -> None:
+        self._watched_by_partition = {}
+        for customer in self._watched if self._partitions else ():
+            partition = ownership.partition_of(customer, self._partitions)
+            self._watched_by_partition.setdefault(partition, []).append(customer)
+
+    def _schedule_watched(self, partition: int) -> None:
+        owned = self._owned[partition]
+        busy = self._in_flight.keys() | self._held[partition].batches.keys()
+        for customer_id in sorted(self._watched_by_partition.get(partition, ())):
+            customer = owned.customers.setdefault(customer_id, Customer(None))
+            if not customer.scheduled and customer_id not in busy:
+                self._schedule(partition, customer_id, customer, None)
+
+    def _schedule(self, partition: int, customer_id: CustomerId, customer: Customer, due: float | None) -> None:
+        """Put a customer back into its schedule: at `due`, or in its turn."""
+        owned = self._owned.get(partition)
+        if owned is None:
+            return  # its writer is gone: the customer is scheduled when the partition is restored
+        schedule = owned.schedule
+        customer.scheduled = True
+        if due is not None or customer.walk is None:
+            schedule.put(customer_id, customer.last_read if due is None else due)
+        elif customer.checkpoint is not None and customer.checkpoint.last_read is None:
+            schedule.put_backfill(customer_id)
+        else:
+            schedule.put_page(customer_id)
+
+    def _hindrance(self, now: float) -> Wait | None:
+        if self._draining:
+            return Wait(math.inf, "draining")
+        if len(self._in_flight) >= self._policy.calls_in_flight_max:
+            return Wait(math.inf, "calls in flight")
+        if now >= self._lease_until:
+            return Wait(math.inf, "membership is not confirmed")
+        if now < self._paused_until:
+            return Wait(self._paused_until, self._paused_why)
+        pages = sum(len(held.batches) for held in self._held.values())
+        if pages >= HELD_PAGES_MAX or sum(held.bytes for held in self._held.values()) >= HELD_BYTES_MAX:
+            return Wait(math.inf, "commits")
+        return None
+
+    def _take(self, owned: Owned, now: float) -> CustomerId | None:
+        while owned.schedule.due_at(now) <= now:
+            customer = owned.schedule.take(now)
+            owned.customers[customer].scheduled = False
+            if customer in self._watched:
+                return customer
+        return None
+
+    def _fetch(self, partition: int, owned: Owned, customer_id: CustomerId, now: float) -> Fetch:
+        customer = owned.customers[customer_id]
+        owned.budget = owned.budget.spend(now)
+        start = customer.checkpoint or self._start(now)
+        going = customer.walk or Walk(sent=now, low_ms=start.cursor_ms)
+        fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start)
+        self._in_flight[customer_id] = fetch
+        return fetch
+
+    def _start(self, now: float) -> Checkpoint:
+        """Where a customer without a checkpoint begins."""
+        match self._policy.start:
+            case "now":
+                return cursor.start_now(self._server_clock, self._policy.lookback_ms, now)
+            case "earliest":
+                return Checkpoint(cursor_ms=cursor.FROM_THE_BEGINNING_MS)
+            case int(instant_ms):
+                return Checkpoint(cursor_ms=instant_ms)
+            case other:
+                raise AssertionError(f"no such start: {other!r}")
+
+    def _baseline(self, fetch: Fetch, going: Walk, server_ms: int | None) -> Checkpoint | None:
+        """What the walk stands on. The first read of a customer that starts now must have begun early enough by the server's own time;
+        `None`: it did not, or no time is known. Then the read is worth nothing but the time that it told, and is made again."""
+        if fetch.base is not None or self._policy.start != "now":
+            return fetch.start
+        if server_ms is None or server_ms - self._policy.lookback_ms < fetch.start.cursor_ms:
+            return None
+        return msgspec.structs.replace(fetch.start, baseline_ms=cursor.latest_server_time_ms(going, self._server_clock))
+
+    def _landed(self, fetch: Fetch) -> None:
+        assert self._in_flight.get(fetch.customer) is fetch, "an answer to a call that was not ordered"
+        del self._in_flight[fetch.customer]
+
+    def _standing(self, fetch: Fetch) -> Customer | None:
+        """The customer, if its partition is still ours and its checkpoint is the one that the call was made on."""
+        owned = self._owned.get(fetch.partition) or self._suspended.get(fetch.partition)
+        customer = None if owned is None else owned.customers.get(fetch.customer)
+        if customer is not None and customer.checkpoint != fetch.base:
+            self._schedule(fetch.partition, fetch.customer, customer, None)
+            return None
+        return customer
+
+    def _way_refused(self, fetch: Fetch, customer: Customer) -> Batch | None:
+        outcome = walk.stuck(msgspec.structs.replace(fetch.walk, calls=fetch.walk.calls + 1))
+        if isinstance(outcome, Walk):
+            customer.walk = outcome
+            self._schedule(fetch.partition, fetch.customer, customer, None)
+            return None
+        nothing = dedupe.Sifted((), (), fetch.start.recent, 0)
+        return self._hold(fetch, fetch.start, nothing, outcome, cursor.server_time_ms(fetch.walk, self._server_clock), 0)
+
+    def _hold(
+        self, fetch: Fetch, start: Checkpoint, sifted: dedupe.Sifted, outcome: Walk | walk.End, server_ms: int | None, body_bytes: int
+    ) -> Batch:
+        ended = isinstance(outcome, walk.End)
+        shown_to_ms = outcome.shown_to_ms if isinstance(outcome, walk.End) else outcome.low_ms
+        cursor_ms = cursor.advance(start.cursor_ms, shown_to_ms, server_ms, self._policy.lookback_ms)
+        recent, cursor_ms, dropped = dedupe.forget(sifted.recent, cursor_ms)
+        stepped_ms = start.stepped_ms if outcome.stepped_ms is None else outcome.stepped_ms
+        batch = Batch(
+            customer=fetch.customer,
+            partition=fetch.partition,
+            base=fetch.base,
+            checkpoint=Checkpoint(
+                cursor_ms=cursor_ms,
+                recent=recent,
+                last_read=fetch.walk.sent if ended else start.last_read,
+                baseline_ms=None if ended else start.baseline_ms,
+                stepped_ms=None if stepped_ms is None or stepped_ms < cursor_ms else stepped_ms,
+            ),
+            records=sifted.records,
+            dead_letters=sifted.dead_letters,
+            walk=outcome if isinstance(outcome, Walk) else None,
+            known=sifted.known,
+            gap=isinstance(outcome, walk.End) and outcome.gap,
+            followable=not isinstance(outcome, walk.End) or outcome.followable,
+            dropped=dropped,
+            body_bytes=body_bytes,
+        )
+        self._held[fetch.partition].put(batch)
+        return batch
+
+    def _commit_at(self, partition: int, owned: Owned, now: float) -> float:
+        if self._held[partition].batches:
+            return owned.commit_at
+        owned.budget = owned.budget.refill(now)
+        return max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._paused_until, owned.commit_at)
+
+    def _ownership(self, ledger: Ledger) -> Ownership:
+        policy = self._policy
+        return Ownership(
+            application_id=policy.application_id,
+            url=policy.url,
+            endpoint=policy.endpoint,
+            partitions=self._partitions,
+            watched_hash=self._watched_hash,
+            owner=policy.owner,
+            ledger=ledger,
+        )
+
+    def _observe_quota(self, page: Page, now: float) -> None:
+        if page.quota.remaining == 0:
+            self._pause(now + backoff.quota_wait_seconds(page.quota.resets_at, page.server_time), "nothing remains of the quota")
+
+    def _pause(self, until: float, why: str) -> None:
+        if until > self._paused_until:
+            self._paused_until, self._paused_why = until, why
+
+
+def _shown(page: Page) -> walk.Shown:
+    dated = [(dedupe.key_of(entry), entry.created_at_ms) for entry in page.entries if entry.created_at_ms is not None]
+    return walk.Shown(
+        keys=tuple(key for key, _ in dated),
+        instants_ms=tuple(at_ms for _, at_ms in dated),
+        ids=tuple(entry.id for entry in page.entries if isinstance(entry, Activity)),
+        length=len(page.entries),
+    )

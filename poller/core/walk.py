@@ -1,0 +1,185 @@
+"""The walk: how one customer is read from the cursor on, page by page, whatever the API makes of what it is asked.
+
+The documentation leaves open whether bounds are inclusive, which way a date cursor looks, how ties are broken, and whether a parameter
+is honoured at all. So a page is believed only as far as it proves itself, and every doubt ends in a counted gap, not in silence.
+
+Everything in [cursor, low) has been shown; the instant `low` itself is not certain, as more activities may bear the same millisecond
+than the page had room for. The next page is therefore asked for so that it shows again what was seen at `low`; a page that does is
+*joined*: it continues what is known, and its end becomes `low`. Each call takes the first way on that has not got stuck at this `low`:
+
+    FROM_LOW     start_date = low − 1 ms             (it does not matter whether bounds are inclusive)
+    AFTER_ID     starting_after_id = the last id but one of the page, so that an honest answer begins with the last one
+    AFTER_DATE   starting_after = low − 1 ms
+    PAST_LOW     start_date = low + 1 ms             gives up the ties at `low`: a gap is suspected, and counted
+
+A way is stuck when its page is full, shows nothing fresh and moves no edge, or does not prove that it is the next. A page that is not
+full ends the read. `tests/property` tries every reading of the API that we could think of.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from poller.model import ActivityId, Query, Walk
+
+
+class Way(IntEnum):
+    """In the order in which they are tried at a `low`."""
+
+    FROM_LOW = 0
+    AFTER_ID = 1
+    AFTER_DATE = 2
+    PAST_LOW = 3
+
+
+PROVEN_BY_DATE = (Way.FROM_LOW, Way.PAST_LOW)
+"""Ways whose short page is believed as it stands: what was seen at `low` may have been deleted since."""
+
+PAGE_ACTIVITIES_MAX = 100
+"""What is asked for: the most that the API documents."""
+
+PAGE_ACTIVITIES_SHORT = 5
+"""No page cap is taken to be below this: a shorter page proves the end."""
+
+CALLS_MAX = 400
+"""Calls in one read; what is left is for the next read."""
+
+
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """A page as the walk sees it: its entries that bear a date, in its order."""
+
+    keys: tuple[str, ...]
+    instants_ms: tuple[int, ...]
+    ids: tuple[str, ...]
+    """Of its activities, in its order: what the id cursor can be given."""
+    length: int
+    """All entries."""
+
+
+class End(msgspec.Struct, frozen=True, gc=False):
+    """The read is over."""
+
+    shown_to_ms: int | None = None
+    """The cursor may not pass this instant; `None`: everything that there is was shown."""
+    gap: bool = False
+    followable: bool = True
+    """False: the endpoint ignores what it is asked, so that a customer with more than a page cannot be followed."""
+    stepped_ms: int | None = None
+    """The last instant whose ties no way led through."""
+
+
+def query_of(walk: Walk) -> Query:
+    """What to ask for next."""
+    match Way(walk.way):
+        case Way.FROM_LOW:
+            return Query(start_date_ms=walk.low_ms - 1) if walk.low_ms > 0 else Query()
+        case Way.AFTER_ID:
+            return Query(starting_after_id=ActivityId(walk.page_ids[-2]))
+        case Way.AFTER_DATE:
+            return Query(starting_after_ms=walk.low_ms - 1)
+        case Way.PAST_LOW:
+            return Query(start_date_ms=walk.low_ms + 1)
+
+
+def follow(walk: Walk, shown: Shown, longest: int, stepped_ms: int | None) -> Walk | End:
+    """What a page means for the walk. `longest` is the longest page that this endpoint has shown, `stepped_ms` a tie to step over at once."""
+    walk = msgspec.structs.replace(walk, calls=walk.calls + 1)
+    full = shown.length >= longest
+    if shown.length >= PAGE_ACTIVITIES_SHORT and not _ascending(shown):
+        return End(gap=True, followable=False)
+    if _begins_before(walk, shown, full):
+        return stuck(msgspec.structs.replace(walk, start_date_ignored=walk.start_date_ignored or walk.way != Way.AFTER_DATE))
+    joined = _joined(walk, shown)
+    if not full and (joined or walk.way in PROVEN_BY_DATE):
+        return _end_of_short_page(walk, shown)
+    if not joined:
+        return stuck(walk)
+    going = _go_on(walk, shown, stepped_ms)
+    return _end_of_calls(going) if isinstance(going, Walk) and going.calls >= CALLS_MAX else going
+
+
+def stuck(walk: Walk) -> Walk | End:
+    """The way did not lead on (or was refused): take the next one."""
+    if walk.calls >= CALLS_MAX:
+        return _end_of_calls(walk)
+    if walk.way < Way.AFTER_ID and len(walk.page_ids) >= 2:  # noqa: PLR2004 - the id cursor needs one to follow
+        return msgspec.structs.replace(walk, way=Way.AFTER_ID)
+    if walk.way < Way.AFTER_DATE and walk.low_ms > 0:
+        return msgspec.structs.replace(walk, way=Way.AFTER_DATE)
+    if walk.start_date_ignored:
+        return End(gap=True, followable=False, stepped_ms=walk.stepped_ms)
+    if walk.way < Way.PAST_LOW:
+        return msgspec.structs.replace(walk, way=Way.PAST_LOW, gap=True, stepped_ms=walk.low_ms)
+    return End(gap=True, shown_to_ms=walk.low_ms + 1, stepped_ms=walk.stepped_ms)
+
+
+def _ascending(shown: Shown) -> bool:
+    return all(a <= b for a, b in zip(shown.instants_ms, shown.instants_ms[1:], strict=False))
+
+
+def _begins_before(walk: Walk, shown: Shown, full: bool) -> bool:
+    """Whether the page shows that the date it was asked to begin at is ignored. A page with room left over shows no such thing."""
+    query = query_of(walk)
+    if not shown.instants_ms:
+        return False
+    if query.starting_after_ms is not None:  # this date may as well look the other way, where a short page would be believed
+        return shown.instants_ms[0] < query.starting_after_ms - 1
+    return full and query.start_date_ms is not None and shown.instants_ms[0] < query.start_date_ms - 1
+
+
+def _joined(walk: Walk, shown: Shown) -> bool:
+    """Whether the page continues what is known."""
+    if walk.way == Way.AFTER_ID:
+        last_but_one, last = walk.page_ids[-2:]
+        return shown.ids[:1] == (last,) or shown.ids[:2] == (last_but_one, last)
+    if walk.way == Way.PAST_LOW or not walk.low_keys:  # the first page has nothing to show again, and this way jumps
+        return True
+    return not set(walk.low_keys).isdisjoint(shown.keys)
+
+
+def _go_on(walk: Walk, shown: Shown, stepped_ms: int | None) -> Walk | End:
+    """After a full page that continues what is known."""
+    if not shown.instants_ms:
+        return stuck(walk)
+    newest_ms = shown.instants_ms[-1]
+    at_newest = tuple(key for key, at_ms in zip(shown.keys, shown.instants_ms, strict=True) if at_ms == newest_ms)
+    if newest_ms != walk.low_ms or not walk.low_keys:
+        return _moved(walk, newest_ms, at_newest, shown.ids, stepped_ms)
+    if walk.way != Way.AFTER_ID and not _same_start(at_newest, walk.low_keys):
+        walk = msgspec.structs.replace(walk, gap=True)  # ties in another order than before: the id cursor may miss some of them
+    known = set(walk.low_keys)
+    fresh = tuple(key for key in at_newest if key not in known)
+    if not fresh:
+        return stuck(walk)
+    if walk.way == Way.AFTER_ID:
+        return msgspec.structs.replace(walk, low_keys=walk.low_keys + fresh, page_ids=shown.ids)
+    shown_now = set(at_newest)
+    missing_now = tuple(key for key in walk.low_keys if key not in shown_now)
+    return msgspec.structs.replace(walk, low_keys=at_newest + missing_now, page_ids=shown.ids)
+
+
+def _moved(walk: Walk, low_ms: int, low_keys: tuple[str, ...], ids: tuple[str, ...], stepped_ms: int | None) -> Walk:
+    way = Way.AFTER_DATE if walk.start_date_ignored else Way.FROM_LOW
+    if low_ms == stepped_ms:
+        way = Way.PAST_LOW  # this gap was counted when it was found
+    return msgspec.structs.replace(
+        walk, low_ms=low_ms, low_keys=low_keys, page_ids=ids, way=way, stepped_ms=stepped_ms if way == Way.PAST_LOW else walk.stepped_ms
+    )
+
+
+def _same_start(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    length = min(len(a), len(b))
+    return a[:length] == b[:length]
+
+
+def _end_of_short_page(walk: Walk, shown: Shown) -> End:
+    """A short page shows all that there is, unless the server has begun to cap its pages lower: then it shows everything up to its newest."""
+    capped = shown.length >= PAGE_ACTIVITIES_SHORT and bool(shown.instants_ms)
+    return End(shown_to_ms=max(shown.instants_ms) if capped else None, gap=walk.gap, stepped_ms=walk.stepped_ms)
+
+
+def _end_of_calls(walk: Walk) -> End:
+    """Enough for one read: the next goes on from here. In the midst of ties it could not, and steps over them."""
+    if walk.way == Way.AFTER_ID:
+        return End(shown_to_ms=walk.low_ms, gap=True, stepped_ms=walk.low_ms)
+    return End(shown_to_ms=walk.low_ms, gap=walk.gap, stepped_ms=walk.stepped_ms)

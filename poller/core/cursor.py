@@ -3,9 +3,9 @@
 The cursor follows the *server's* time at the first request of a read, less the lookback. It moves with time, not with activity, so an
 idle customer costs one call and no ids; and it never moves back.
 
-The server's time is the smaller of two estimates, because either can be wrong and only an estimate that is too late loses anything:
-the `Date` header less the time that the call took, and the newest activity's `created_at` carried forward (an activity that was shown
-had been created, so the server's clock had reached its `created_at` when it arrived).
+The server's time is the smallest of several estimates, because each can be wrong and only one that is too late loses anything: the
+`Date` header less the time that the call took, the newest activity's `created_at` carried forward (an activity that was shown had been
+created, so the server's clock had reached its `created_at` when it arrived), and, beside one of these, our own clock.
 """
 
 import math
@@ -41,22 +41,27 @@ class ServerClock(msgspec.Struct, frozen=True, gc=False):
     def earliest(self, at: float) -> float | None:
         """The server's time at our instant `at`, rather too early than too late; `None`: nothing is known."""
         known = [at + ahead for ahead in (self.by_date, self.by_activity) if ahead is not None]
-        return min(known, default=None)
+        return min([*known, at]) if known else None
 
 
 def server_time_ms(walk: Walk, clock: ServerClock) -> int | None:
-    """The server's time when the read's first request was sent, rather too early than too late; `None`: nothing tells."""
-    return min(_server_times_ms(walk, clock), default=None)
+    """The server's time when the read's first request was sent, rather too early than too late; `None`: nothing of it is known.
+
+    Our own clock is a third estimate, but none to stand alone: it keeps a server that is ahead of its time from pushing the cursor
+    beyond what an idle customer will do next.
+    """
+    known = _server_times(walk, clock)
+    return math.floor(min([*known, walk.sent]) * 1000) if known else None
 
 
-def latest_server_time_ms(walk: Walk, clock: ServerClock) -> int | None:
-    """The same by the later estimate: what was created before it had happened before the read began."""
-    return max(_server_times_ms(walk, clock), default=None)
+def latest_server_time_ms(walk: Walk, clock: ServerClock) -> int:
+    """The same by the latest estimate of the server's, or our own where there is none: what was created before had happened before the read."""
+    return math.floor(max(_server_times(walk, clock), default=walk.sent) * 1000)
 
 
-def _server_times_ms(walk: Walk, clock: ServerClock) -> list[int]:
+def _server_times(walk: Walk, clock: ServerClock) -> list[float]:
     by_activity = None if clock.by_activity is None else walk.sent + clock.by_activity
-    return [math.floor(seconds * 1000) for seconds in (walk.server_time, by_activity) if seconds is not None]
+    return [seconds for seconds in (walk.server_time, by_activity) if seconds is not None]
 
 
 def advance(cursor_ms: int, shown_to_ms: int | None, server_ms: int | None, lookback_ms: int) -> int:

@@ -286,12 +286,13 @@ class Engine:
             customer.last_read = now
             self._schedule(fetch.partition, fetch.customer, customer, now)
             return None
+        first_shown = fetch.base is None and start.baseline_ms is not None and going.server_time is not None
         newest_ms = max((entry.created_at_ms for entry in page.entries if entry.created_at_ms is not None), default=0)
         sifted = dedupe.sift(
             page.entries,
             start.cursor_ms,
             start.recent,
-            remember_until_ms=sys.maxsize if fetch.base is None and start.baseline_ms is not None else start.baseline_ms,
+            remember_until_ms=sys.maxsize if first_shown else start.baseline_ms,
             undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
         )
         outcome = walk.follow(going, _shown(page), longest, start.stepped_ms)
@@ -417,10 +418,11 @@ class Engine:
 
     def _baseline(self, fetch: Fetch, going: Walk, server_ms: int | None) -> Checkpoint | None:
         """What the walk stands on. The first read of a customer that starts now must have begun early enough by the server's own time;
-        `None`: it did not, or no time is known. Then the read is worth nothing but the time that it told, and is made again."""
+        `None`: it did not, and is worth nothing but the time that it told. Where nothing tells the time, our own clock must do."""
         if fetch.base is not None or self._policy.start != "now":
             return fetch.start
-        if server_ms is None or server_ms - self._policy.lookback_ms < fetch.start.cursor_ms:
+        began_ms = math.floor(going.sent * 1000) if server_ms is None else server_ms
+        if began_ms - self._policy.lookback_ms < fetch.start.cursor_ms:
             return None
         return msgspec.structs.replace(fetch.start, baseline_ms=cursor.latest_server_time_ms(going, self._server_clock))
 

@@ -31,7 +31,7 @@ class PollerError(Exception):
     def __str__(self) -> str:
         message = (type(self).__doc__ or "").strip()
         details = ": ".join(str(arg) for arg in self.args)
-        return f"{message} {details}" if details else message
+        return f"{message.removesuffix('.')}: {details}" if details else message
 
 
 class SettingsError(PollerError):

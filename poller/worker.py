@@ -22,8 +22,9 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from poller.core.backoff import Backoff
 from poller.core.engine import Engine
 from poller.errors import Fenced, LogError, LogRefused, SourceError
+from poller.journal import Journal
 from poller.model import Assigned, Batch, Commit, Confirmed, Fetch, MembershipEvent, Ownership, Page, Rebalancing, Response, Restored, Wait
-from poller.telemetry import Telemetry
+from poller.telemetry import EventName
 
 Clock = Callable[[], float]
 """Seconds since the Unix epoch as this process counts them: the wall clock when it started, and the monotonic clock from there on."""
@@ -100,12 +101,12 @@ class Bell:
 class Worker:
     """Reads, publishes, and stays a member, until it is told to drain."""
 
-    def __init__(self, engine: Engine, source: Source, log: Log, clock: Clock, telemetry: Telemetry, drain_seconds: float = 25.0) -> None:
+    def __init__(self, engine: Engine, source: Source, log: Log, clock: Clock, journal: Journal, drain_seconds: float = 25.0) -> None:
         self._engine = engine
         self._source = source
         self._log = log
         self._clock = clock
-        self._telemetry = telemetry
+        self._journal = journal
         self._drain_seconds = drain_seconds
         self._bell = Bell()
         self._assigned: frozenset[int] | None = None
@@ -128,7 +129,7 @@ class Worker:
             await self._order_calls(tasks)
             await self._finish()
             tasks.cancel_scope.cancel()
-        self._telemetry.event("drained", in_flight=self._engine.in_flight)
+        self._journal.event("drained", in_flight=self._engine.in_flight)
         if self._refused is not None:
             raise self._refused
 
@@ -170,7 +171,7 @@ class Worker:
                 failures += 1
                 await self._wait_for_log("waiting_for_kafka", error, failures)
             else:
-                self._telemetry.event("kafka_ready", partitions=partitions)
+                self._journal.event("kafka_ready", partitions=partitions)
                 return partitions
         return None
 
@@ -191,18 +192,18 @@ class Worker:
         except SourceError as error:
             now = self._clock()
             batch = self._engine.fetch_failed(fetch, error, now)
-            self._telemetry.call_failed(fetch, error, now, paused_until=self._engine.paused_until)
+            self._journal.call_failed(fetch, error, now, self._engine.paused_until)
         else:
             now = self._clock()
             batch = self._engine.page_received(fetch, page, now)
-            self._telemetry.page_received(fetch, page, now)
+            self._journal.page_received(fetch, page, now)
         if batch is not None:
-            self._telemetry.batch_held(batch)
+            self._journal.batch_held(batch)
         self._bell.ring()
 
     async def _finish(self) -> None:
         """Let calls under way land and owners publish what they brought, as far as there is time."""
-        self._telemetry.event("draining", in_flight=self._engine.in_flight)
+        self._journal.event("draining", in_flight=self._engine.in_flight)
         with anyio.move_on_after(self._drain_seconds):
             while self._owners or self._engine.in_flight:
                 self._turned_at = self._clock()
@@ -216,7 +217,7 @@ class Worker:
                     owners.cancel_scope.cancel()
             except LogError as not_joined:
                 error = not_joined
-            self._assign(frozenset(), None)
+            self._assign(frozenset())
             self._join_failures += 1
             await self._wait_for_log("membership_failed", error, self._join_failures)
 
@@ -235,25 +236,26 @@ class Worker:
                 self._assign(partitions, owners)
             case Rebalancing():
                 self._engine.rebalancing()
-                self._telemetry.event("rebalancing")
+                self._journal.event("rebalancing")
             case Confirmed(at=at):
                 self._join_failures = 0
                 self._confirmed_at = at
                 self._engine.confirmed(at)
         self._bell.ring()
 
-    def _assign(self, partitions: frozenset[int], owners: TaskGroup | None) -> None:
+    def _assign(self, partitions: frozenset[int], owners: TaskGroup | None = None) -> None:
         """What stays goes on untouched; what is gone is cancelled, and taken from the engine at once."""
         for partition in sorted(self._owners.keys() - partitions):
             self._owners.pop(partition).cancel()
             self._engine.revoked(partition)
-            self._telemetry.event("partition_lost", partition=partition)
-        for partition in sorted(partitions - self._owners.keys()) if owners is not None and not self._draining else ():
-            scope = self._owners[partition] = anyio.CancelScope()
-            owners.start_soon(self._own, partition, scope)
+            self._journal.event("partition_lost", partition=partition)
+        if owners is not None and not self._draining:
+            for partition in sorted(partitions - self._owners.keys()):
+                scope = self._owners[partition] = anyio.CancelScope()
+                owners.start_soon(self._own, partition, scope)
         if partitions != self._assigned:
             self._assigned = partitions
-            self._telemetry.event("assigned", partitions=sorted(partitions))
+            self._journal.event("assigned", partitions=sorted(partitions))
 
     async def _own(self, partition: int, scope: anyio.CancelScope) -> None:
         failures = 0
@@ -283,10 +285,7 @@ class Worker:
             raise self._refused
         now = self._clock()
         dropped = self._engine.assigned(partition, restored, now)
-        differences = self._engine.ownership_differences(restored)
-        self._telemetry.event(
-            "partition_restored", partition=partition, checkpoints=len(restored.checkpoints), batches_dropped=len(dropped), differences=differences
-        )
+        self._journal.restored(partition, restored, dropped, self._engine.ownership_differences(restored))
         commit = self._engine.commit(partition, now, at_once=True)  # the ownership record, whether there is anything to publish or not
         assert isinstance(commit, Commit)
         await self._append(commit, writer)
@@ -311,21 +310,21 @@ class Worker:
         await checkpoint_if_cancelled()  # taken meanwhile: the engine has forgotten this partition
         now = self._clock()
         self._engine.committed(commit, now)
-        self._telemetry.committed(commit, began, now)
+        self._journal.committed(commit, began, now)
         self._bell.ring()
 
     async def _wait_for_partition(self, partition: int, error: LogError, failures: int) -> None:
         """After a failed append or open. Who was fenced waits until the group confirms that the partition is still ours."""
-        self._telemetry.event("partition_failed", partition=partition, error=str(error), failures=failures)
+        self._journal.partition_failed(partition, error, failures)
         failed_at = self._clock()
         while isinstance(error, Fenced) and self._confirmed_at <= failed_at:
             await self._bell.wait(math.inf)
         if not self._draining:
             await anyio.sleep(_retry_seconds(error, failures, f"partition {partition}"))
 
-    async def _wait_for_log(self, event: str, error: LogError, failures: int) -> None:
+    async def _wait_for_log(self, event: EventName, error: LogError, failures: int) -> None:
         seconds = _retry_seconds(error, failures, event)
-        self._telemetry.event(event, error=str(error), retry_seconds=round(seconds, 1))
+        self._journal.event(event, error=str(error), retry_seconds=round(seconds, 1))
         until = self._clock() + seconds
         while not self._draining and self._clock() < until:
             self._turned_at = self._clock()

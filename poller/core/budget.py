@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import msgspec
 
+from poller.errors import SettingsError
 from poller.model import Ledger
 
 ARRIVAL_SECONDS = 1.0
@@ -29,6 +30,9 @@ CAPACITY_SECONDS = 0.5
 
 GRANT_SECONDS = 1.0
 """A commit grants the calls of this long ahead."""
+
+LEVEL_ROUNDING = 1e-3
+"""Of a call: an instant has a quarter of a microsecond's resolution, so a bucket may be this far from what was waited for. It is repaid."""
 
 RESERVE = 0.01
 """The part of a cycle kept for what is not paced: `check`, tokens, calls of a process that was killed."""
@@ -76,11 +80,12 @@ class Terms(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, limit: float, window_seconds: float, cycle: Cycle | None, partitions: int) -> "Terms":
-        """One partition's part of a limit of so many calls in a window. Raises `ValueError` where there are not enough calls to divide."""
+        """One partition's part of a limit of so many calls in a window. Raises `SettingsError` where there are not enough calls to divide."""
         capacity = max(1, math.ceil(limit / window_seconds * CAPACITY_SECONDS / partitions))
-        calls_per_second = (limit + 1 - capacity * partitions) / (window_seconds + ARRIVAL_SECONDS)
+        calls_per_second = (limit + 1 - (capacity + LEVEL_ROUNDING) * partitions) / (window_seconds + ARRIVAL_SECONDS)
         if calls_per_second <= 0:
-            raise ValueError(f"{limit:g} calls in {window_seconds:g} s cannot be divided over {partitions} partitions")
+            fault = f"POLLER_CALLS_PER_MINUTE or POLLER_CALLS_PER_HOUR: {limit:g} calls in {window_seconds:g} s cannot be divided over {partitions} partitions"
+            raise SettingsError([f"{fault}: allow more, count them by the hour, or use a checkpoint topic with fewer partitions"])
         part = None if cycle is None else msgspec.structs.replace(cycle, calls=cycle.calls // partitions)
         return cls(capacity=capacity, calls_per_second=calls_per_second / partitions, cycle=part)
 
@@ -135,12 +140,14 @@ class Budget(msgspec.Struct, frozen=True):
         """When a commit is worth making for the sake of its grant alone; `inf`: calls are still granted."""
         if self.allowance >= 1 or self.pending is not None:
             return math.inf
+        if self.terms.cycle is not None and self._paced_left() <= 0:
+            return self.terms.cycle.bounds(now)[2]  # however full the bucket is
         return self._level_reaches(1.0 - self._ahead(now), now)
 
     def spend(self, now: float) -> "Budget":
         """A call starts."""
         budget = self.refill(now)
-        assert budget.level >= 1 - 1e-9 and budget.allowance >= 1, "a call that the budget does not allow"
+        assert budget.level >= 1 - LEVEL_ROUNDING and budget.allowance >= 1, "a call that the budget does not allow"
         pending = None if budget.pending is None else budget.pending - 1
         return msgspec.structs.replace(
             budget, level=budget.level - 1, allowance=budget.allowance - 1, pending=pending, cycle_spent=budget.cycle_spent + self._counts()
@@ -149,7 +156,7 @@ class Budget(msgspec.Struct, frozen=True):
     def prepare(self, now: float, last: bool) -> tuple["Budget", Ledger, int]:
         """A commit begins: the ledger that it carries, and its grant; the last one before a drain grants nothing."""
         budget = self.refill(now)
-        grant = 0 if last else max(0, math.floor(budget.level + budget._ahead(now) + 1e-9))
+        grant = 0 if last else max(0, math.floor(budget.level + budget._ahead(now) + LEVEL_ROUNDING))
         if budget.terms.cycle is not None:
             grant = min(grant, max(0, budget._paced_left()))
         ledger = Ledger(level=budget.level - grant, cycle=budget.cycle, cycle_spent=budget.cycle_spent + grant * self._counts())
@@ -172,7 +179,7 @@ class Budget(msgspec.Struct, frozen=True):
         return self.calls_per_second(now) * GRANT_SECONDS
 
     def _level_reaches(self, level: float, now: float) -> float:
-        if self.level >= level - 1e-9:
+        if self.level >= level - LEVEL_ROUNDING:
             return now
         rate = self.calls_per_second(now)
         if rate > 0:
@@ -181,10 +188,14 @@ class Budget(msgspec.Struct, frozen=True):
         return self.terms.cycle.bounds(now)[2]
 
     def _turn(self, now: float) -> "Budget":
-        """Begin the ledger of a new cycle. A clock that was set back does not bring an old one back."""
+        """Begin the ledger of a new cycle. A clock that was set back does not bring an old one back.
+
+        What a commit of the old cycle granted is void: its calls are not in the new ledger, and whoever restores that one would not know of them.
+        """
         if self.terms.cycle is None:
             return self
         begun, _, _ = self.terms.cycle.bounds(now)
         if self.cycle is not None and begun <= self.cycle:
             return self
-        return msgspec.structs.replace(self, cycle=begun, cycle_spent=0)
+        pending = None if self.pending is None else 0
+        return msgspec.structs.replace(self, allowance=0, pending=pending, cycle=begun, cycle_spent=0)

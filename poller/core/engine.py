@@ -15,7 +15,6 @@ the log holds; a held batch survives that if it was built on the very checkpoint
 
 import hashlib
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -49,6 +48,9 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 
 COMMIT_RECORDS_MAX = 5_000
 """Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
+
+
+EVERY_INSTANT_MS = 2**63
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -195,7 +197,7 @@ class Engine:
             self._schedule_watched(partition)
 
     def partitioned(self, partitions: int) -> None:
-        """So many partitions divide the work. Raises `ValueError` where the budget cannot be divided so often."""
+        """So many partitions divide the work. Raises `SettingsError` where the budget cannot be divided so often."""
         self._terms = Terms.of(self._policy.calls_limit, self._policy.calls_window_seconds, self._policy.cycle, partitions)
         self._partitions = partitions
         self._divide()
@@ -292,7 +294,7 @@ class Engine:
             page.entries,
             start.cursor_ms,
             start.recent,
-            remember_until_ms=sys.maxsize if first_shown else start.baseline_ms,
+            remember_until_ms=EVERY_INSTANT_MS if first_shown else start.baseline_ms,
             undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
         )
         outcome = walk.follow(going, _shown(page), longest, start.stepped_ms)
@@ -469,9 +471,9 @@ class Engine:
             ),
             records=sifted.records,
             dead_letters=sifted.dead_letters,
-            walk=outcome if isinstance(outcome, Walk) else None,
+            walk=msgspec.structs.replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
             known=sifted.known,
-            gap=isinstance(outcome, walk.End) and outcome.gap,
+            gap=outcome.gap,
             followable=not isinstance(outcome, walk.End) or outcome.followable,
             dropped=dropped,
             body_bytes=body_bytes,

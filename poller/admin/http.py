@@ -1,0 +1,111 @@
+"""The admin server: `/livez` and `/readyz` for who runs the process, on starlette and uvicorn, inside the caller's task group."""
+
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+Question = Callable[[], tuple[bool, str]]
+"""Whether it is so, and the reason in words."""
+
+CONNECTIONS_MAX = 64
+SHUTDOWN_SECONDS_MAX = 2
+KEEP_ALIVE_SECONDS = 5
+REQUEST_HEAD_BYTES_MAX = 16384
+
+
+def make_app(live: Question, ready: Question) -> Starlette:
+    """Both answer 200 or 503 with `{"live" or "ready": …, "reason": …}`; anything else is 404 or 405, as JSON too."""
+    routes = [Route("/livez", _answering("live", live)), Route("/readyz", _answering("ready", ready))]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+
+
+def _answering(name: str, question: Question) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_request: Request) -> Response:
+        yes, reason = question()
+        return JSONResponse({name: yes, "reason": reason}, status_code=200 if yes else 503, headers={"cache-control": "no-store"})
+
+    return answer
+
+
+def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for this one"
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without handlers of its own: signals are the caller's, and stopping is cancellation."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(app: Starlette, host: str, port: int, *, started: Callable[[int], None] | None = None) -> None:
+    """Serve until cancelled; then end what is under way, within some seconds. Asyncio only.
+
+    Port 0: any free one. `started` is told the port once requests are taken. Raises `OSError` where the address cannot be had.
+    """
+    listener = await _listen(host, port)
+    server = _Server(_config(app), lambda: started(listener.getsockname()[1]) if started else None)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_run, server, listener)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                server.should_exit = True
+    finally:
+        listener.close()
+
+
+async def _run(server: _Server, listener: socket.socket) -> None:
+    """Shielded, since uvicorn stops by itself once it is told to: cancelled, it would leave connections open and log tracebacks."""
+    with anyio.CancelScope(shield=True):
+        await server.serve(sockets=[listener])
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    """Bound here, since uvicorn ends the process where it cannot."""
+    family, kind, protocol, _, address = (await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        http="h11",
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=REQUEST_HEAD_BYTES_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+    )

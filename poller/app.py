@@ -1,0 +1,152 @@
+"""The wiring: one function puts the program together, top to bottom. The order of its blocks is the order of shutdown, reversed."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from zoneinfo import ZoneInfo
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.admin import http as admin
+from poller.config import BudgetSettings, Settings, read_customers, start_report, warnings
+from poller.core.budget import Cycle
+from poller.core.engine import Engine, Policy
+from poller.errors import PollerError, SettingsError
+from poller.journal import Journal
+from poller.kafka.log import KafkaLog
+from poller.secret import Secret
+from poller.telemetry import Telemetry, configure
+from poller.voucherify.client import VoucherifySource
+from poller.worker import Clock, Worker
+
+CUSTOMERS_FILE_SECONDS = 5.0
+"""How often the customers file is looked at."""
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Raises `PollerError` where the program cannot start at all."""
+    clock = make_clock()
+    telemetry = Telemetry(configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets_of(settings)))
+    journal = Journal(telemetry)
+    tell_settings(settings, journal)
+
+    engine = Engine(policy_of(settings))
+    engine.watch(settings.customers)
+    log = KafkaLog(settings.kafka, settings.voucherify.url, clock)
+    async with VoucherifySource(settings.voucherify, on_ending=journal.endpoint_ends) as source:
+        worker = Worker(engine, source, log, clock, journal, settings.drain_seconds)
+        async with one_error(), anyio.create_task_group() as services:
+            services.start_soon(drain_on_signal, worker)
+            services.start_soon(follow_customers_file, settings, engine, worker, journal)
+            start_admin(services, settings, worker)
+            await worker.run()
+            services.cancel_scope.cancel()
+    journal.event("stopped")
+    return 0
+
+
+@asynccontextmanager
+async def one_error() -> AsyncIterator[None]:
+    """A task group wraps what its tasks raise; whoever called us wants the one error that says what to do."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        expected = _first(group.subgroup((PollerError, OSError)))
+        if expected is None:
+            raise
+        raise expected from None
+
+
+def _first(error: BaseException | None) -> BaseException | None:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def make_clock() -> Clock:
+    """The wall clock as it is now, carried on by the monotonic one: it never jumps, and lives of a process can be compared."""
+    ahead = time.time() - time.monotonic()
+    return lambda: ahead + time.monotonic()
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings decide about the core."""
+    budget = settings.budget
+    limit, window_seconds = rate_of(budget)
+    return Policy(
+        start=settings.start,
+        lookback_ms=round(settings.lookback_seconds * 1000),
+        calls_limit=limit,
+        calls_window_seconds=window_seconds,
+        cycle=cycle_of(budget),
+        calls_in_flight_max=budget.calls_in_flight_max,
+        commit_seconds=settings.kafka.commit_seconds,
+        lease_seconds=settings.kafka.session_seconds / 2,
+        application_id=settings.kafka.application_id,
+        url=settings.voucherify.url,
+        endpoint=settings.voucherify.endpoint,
+        owner=f"{socket.gethostname()}/{os.getpid()}",
+    )
+
+
+def rate_of(budget: BudgetSettings) -> tuple[float, float]:
+    """Calls, and the seconds of the window that may hold so many."""
+    if budget.calls_per_hour is not None:
+        return budget.calls_per_hour, 3600.0
+    assert budget.calls_per_minute is not None
+    return budget.calls_per_minute, 60.0
+
+
+def cycle_of(budget: BudgetSettings) -> Cycle | None:
+    if budget.calls_per_cycle is None:
+        return None
+    return Cycle(calls=budget.calls_per_cycle, reset_day=budget.cycle_reset_day, zone=ZoneInfo(budget.cycle_time_zone))
+
+
+def secrets_of(settings: Settings) -> list[Secret]:
+    given = (settings.voucherify.app_id, settings.voucherify.app_token, settings.kafka.sasl_password)
+    return [secret for secret in given if secret is not None]
+
+
+def tell_settings(settings: Settings, journal: Journal) -> None:
+    journal.event("starting", pid=os.getpid())
+    journal.event("settings", **dict(start_report(settings)))
+    for warning in warnings(settings):
+        journal.event("settings_doubtful", warning=warning)
+
+
+def start_admin(services: TaskGroup, settings: Settings, worker: Worker) -> None:
+    if settings.admin_port:
+        services.start_soon(admin.serve, admin.make_app(worker.live, worker.ready), settings.admin_host, settings.admin_port)
+
+
+async def drain_on_signal(worker: Worker) -> None:
+    """The first SIGTERM or SIGINT drains; any further one changes nothing, as draining is bounded in time."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            worker.drain()
+
+
+async def follow_customers_file(settings: Settings, engine: Engine, worker: Worker, journal: Journal) -> None:
+    """Watch whom the file names. A file that is broken, or gone for a moment while it is replaced, changes nothing."""
+    path = settings.customers_file
+    watched, told = settings.customers, ""
+    while path is not None:
+        await anyio.sleep(CUSTOMERS_FILE_SECONDS)
+        try:
+            named = await anyio.to_thread.run_sync(read_customers, path)
+        except SettingsError as error:
+            if str(error) != told:
+                told = str(error)
+                journal.event("settings_doubtful", warning=told)
+            continue
+        told = ""
+        if named != watched:
+            journal.event("watched_set_changed", added=len(set(named) - set(watched)), removed=len(set(watched) - set(named)))
+            watched = named
+            engine.watch(watched)
+            worker.changed()

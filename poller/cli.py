@@ -1,0 +1,115 @@
+"""The commands, and what the process's exit says.
+
+Each command is a function in a module of its own, which is imported only when it is called or asked for help: `poller --help` stays quick,
+and `run` never loads what the demo needs. A new one is an entry of `COMMANDS`, and
+`poller/commands/<name>.py` with a function of that name that returns the exit code.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cyclopts import App, CycloptsError
+
+from poller.errors import PollerError, SettingsError
+
+OK = 0
+FAILED = 1
+UNUSABLE = 2
+INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    help: str
+    more: str
+    """Shown by the command's own `--help`: what else is to know, and an example."""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "run": Command(
+        "Read activities and publish them, until stopped.",
+        "Settings are environment variables; all that is wrong with them is said at once, and nothing is started (exit code 2). "
+        "SIGTERM and SIGINT stop it: what is in flight is finished first (exit code 0).\n\n"
+        "Example: `docker run --env-file poller.env … poller run`, or in a shell: `set -a; . ./poller.env; poller run`",
+    ),
+    "check": Command(
+        "Try settings, credentials, permission, brokers and topics; with one API call.",
+        "Changes nothing; says what to do about each fault. Exit code 1 where something fails, 2 where the settings cannot be used.\n\n"
+        "Example: `poller check`, or `poller check --json | jq '.[] | select(.ok | not)'`",
+    ),
+    "config": Command(
+        "Show every setting: its variable, default, meaning and bounds.",
+        "Examples: `poller config`, `poller config --json | jq -r '.[].variable'`, `poller config --write`",
+    ),
+    "tail": Command(
+        "Show records as they are published: readable on a terminal, JSON lines when piped.",
+        "Reads what is committed only, and belongs to no group. Brokers and topic are those of the settings; no other setting is needed.\n\n"
+        "Example: `poller tail --from-beginning --max 10`, or `poller tail | jq -r '.key'`",
+    ),
+    "simulate": Command(
+        "Serve a simulated Voucherify API, until interrupted.",
+        "Example: `poller simulate --customers 20 --late-rate 0.3 --error-rate 0.05`, then `curl http://127.0.0.1:8081/simulator/customers`",
+    ),
+    "broker": Command(
+        "Run a real Apache Kafka on this machine, until interrupted.",
+        "It comes from package registries the first time. For trying things out: one broker, nothing replicated, no authentication.\n\n"
+        "Example: `poller broker --port 9092`, then `POLLER_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092 poller tail`",
+    ),
+}
+
+HELP = """Publish Voucherify customer activities to Kafka, each exactly once.
+
+Settings are environment variables; `poller config` lists them.
+"""
+
+EXIT_CODES = """Exit codes: 0: all is well. 1: it failed, or a check did. 2: the settings or the command line cannot be used; nothing was started. 130: interrupted."""
+
+
+def make_app() -> App:
+    app = App(name="poller", help=HELP, help_format="markdown", help_epilogue=EXIT_CODES, version=_version)
+    for name, command in COMMANDS.items():
+        app.command(f"poller.commands.{name}:{name}", name=name, help=command.help, help_epilogue=command.more)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("voucherify-activity-poller")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit code."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """The exit code of one command; what went wrong stands on standard error."""
+    try:
+        code = make_app()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return UNUSABLE  # cyclopts has said it
+    except SettingsError as error:
+        return _complain(error, UNUSABLE)
+    except (PollerError, OSError) as error:
+        return _no_reader() if isinstance(error, BrokenPipeError) else _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else OK
+
+
+def _complain(error: Exception, code: int) -> int:
+    from poller.terminal import printable_lines
+
+    print(printable_lines(str(error)), file=sys.stderr)
+    return code
+
+
+def _no_reader() -> int:
+    """Whoever read our output has enough (`poller tail | head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK

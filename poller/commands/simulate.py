@@ -1,0 +1,28 @@
+"""`poller simulate`."""
+
+import sys
+import time
+from typing import Annotated
+
+import anyio
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from poller.commands.output import say
+from poller.demo.api import Simulator
+from poller.demo.options import SimulatorOptions
+from poller.demo.serve import bind, serve_simulator
+
+
+def simulate(
+    *,
+    host: Annotated[str, Parameter(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="The port; 0: any free one.")] = 8081,
+    options: Annotated[SimulatorOptions | None, Parameter(name="*")] = None,
+) -> int:
+    listening = bind(host, port)
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    say(f"Simulated API on {address}; its state: {address}/simulator/state; stop it with Ctrl-C.")
+    sys.stdout.flush()
+    anyio.run(serve_simulator, Simulator(options or SimulatorOptions(), time.time), listening)
+    return 0

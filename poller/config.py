@@ -1,0 +1,433 @@
+"""Every setting: its type, bounds, unit, help and default, one declaration each. `load` names all faults at once.
+
+A setting's variable is its group's prefix and its field's name: `kafka.session_seconds` is POLLER_KAFKA_SESSION_SECONDS. An empty value
+means unset. A secret can be given as `…_FILE` too. What a text stands for is in `setting.py`; what contradicts what is below.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from poller.customers import read_customers, to_customers, to_customers_file
+from poller.errors import SettingsError
+from poller.model import CustomerId
+from poller.secret import Secret
+from poller.setting import (
+    PREFIX,
+    Declared,
+    ProxyUrl,
+    declared,
+    masked,
+    number,
+    setting,
+    to_application_id,
+    to_base_url,
+    to_credential,
+    to_host,
+    to_kafka_name,
+    to_password,
+    to_proxy_url,
+    to_servers,
+    to_start,
+    to_time_zone,
+    to_user_name,
+)
+
+__all__ = [
+    "BudgetSettings",
+    "KafkaSettings",
+    "Secret",
+    "Settings",
+    "VoucherifySettings",
+    "load",
+    "load_kafka",
+    "read_customers",
+    "start_report",
+    "warnings",
+]
+
+CALLS_PER_MINUTE = 60.0
+TOPIC_CHARACTERS_MAX = 249
+CYCLE_SECONDS_MAX = 31 * 86400
+
+
+class VoucherifySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The API, and how to call it."""
+
+    # fmt: off
+    url: Annotated[str, setting("Where the API is; the region is part of it. A dedicated one has its own.", parse=to_base_url)] = "https://api.voucherify.io"
+    endpoint: Annotated[Literal["activities", "activity"], setting("Which of the two endpoints is read. `activities` is deprecated, without a date; `activity` is its successor.")] = "activities"
+    auth: Annotated[Literal["token", "oauth"], setting("How calls are authorised; `oauth` is not supported yet.")] = "token"
+    app_id: Annotated[Secret, setting("Application ID of the API key.", parse=to_credential)]
+    app_token: Annotated[Secret, setting("Secret key of the API key. It needs the permission to read customers.", parse=to_credential)]
+    timeout_seconds: Annotated[float, setting("How long one call may take, all in.", unit="seconds", ge=1, le=600)] = 30
+    body_bytes_max: Annotated[int, setting("How large an answer may be, as received and as inflated.", unit="bytes", ge=65536, le=268435456)] = 8388608
+    ca_file: Annotated[Path, setting("Certificates (PEM) that are trusted instead of the usual ones.")] | None = None
+    proxy_url: Annotated[str, setting("HTTP proxy for the calls.", parse=to_proxy_url, private=True)] | None = None
+    # fmt: on
+
+
+class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The brokers, the topics, and how replicas share the work."""
+
+    # fmt: off
+    bootstrap_servers: Annotated[str, setting("Brokers to begin with, as host:port, separated by commas.", parse=to_servers)]
+    application_id: Annotated[str, setting("The consumer group's id and the prefix of the transactional ids; replicas of one deployment share it.", parse=to_application_id)] = "voucherify-activity-poller"
+    activities_topic: Annotated[str, setting("Where activities are published.", parse=to_kafka_name)] = "voucherify.activities"
+    checkpoints_topic: Annotated[str, setting("Where progress is kept.", parse=to_kafka_name, shown="the activities topic and `.checkpoints`")] = ""
+    watch_topic: Annotated[str, setting("Where customers to watch are added and removed.", parse=to_kafka_name, shown="the activities topic and `.watch`")] = ""
+    dead_letters_topic: Annotated[str, setting("Where what cannot be published goes.", parse=to_kafka_name, shown="the activities topic and `.dead-letters`")] = ""
+    activities_partitions: Annotated[int, setting("Partitions of the activities topic, when it is created.", ge=1, le=10000)] = 6
+    checkpoint_partitions: Annotated[int, setting("Partitions of the checkpoint topic, when it is created: the work is divided by them, and they are fixed from then on.", ge=1, le=1000)] = 1
+    replication_factor: Annotated[int, setting("Replicas of each partition, when topics are created; -1: as the brokers say.", ge=-1, le=100)] = -1
+    partition_by: Annotated[Literal["key", "customer"], setting("What chooses an activity's partition: its key (the type), or its customer, whose activities then stay in order.")] = "key"
+    session_seconds: Annotated[float, setting("How soon a silent replica's work goes to another.", unit="seconds", ge=6, le=300)] = 10
+    commit_seconds: Annotated[float, setting("How long reads are gathered into one transaction.", unit="seconds", ge=0.02, le=10)] = 0.2
+    security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], setting("How brokers are spoken to.")] = "PLAINTEXT"
+    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], setting("How SASL logs in.")] = "PLAIN"
+    sasl_username: Annotated[str, setting("The SASL user.", parse=to_user_name)] | None = None
+    sasl_password: Annotated[Secret, setting("The SASL user's password.", parse=to_password)] | None = None
+    ca_file: Annotated[Path, setting("Certificates (PEM) that are trusted instead of the usual ones.")] | None = None
+    certificate_file: Annotated[Path, setting("The client's own certificate (PEM), where brokers ask for one.")] | None = None
+    key_file: Annotated[Path, setting("The key (PEM) of that certificate.")] | None = None
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        for field, suffix in (("checkpoints_topic", "checkpoints"), ("watch_topic", "watch"), ("dead_letters_topic", "dead-letters")):
+            if not getattr(self, field):
+                msgspec.structs.force_setattr(self, field, f"{self.activities_topic}.{suffix}")
+
+
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The calls that we allow ourselves."""
+
+    # fmt: off
+    calls_per_minute: Annotated[float, setting("Calls in any minute, at most.", unit="calls", gt=0, le=1000000, shown=number(CALLS_PER_MINUTE))] | None = None
+    calls_per_hour: Annotated[float, setting("Calls in any hour, at most; instead of those in a minute.", unit="calls", gt=0, le=10000000)] | None = None
+    calls_per_cycle: Annotated[int, setting("Calls in a billing cycle, at most, spread evenly over it.", unit="calls", ge=1, le=10000000000)] | None = None
+    cycle_reset_day: Annotated[int, setting("The day of the month on which the cycle begins; in a shorter month its last day.", ge=1, le=31)] = 1
+    cycle_time_zone: Annotated[str, setting("The time zone in which that day begins.", parse=to_time_zone)] = "UTC"
+    calls_in_flight_max: Annotated[int, setting("Calls under way at once, at most.", unit="calls", ge=1, le=100)] = 4
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        if self.calls_per_minute is None and self.calls_per_hour is None:
+            msgspec.structs.force_setattr(self, "calls_per_minute", CALLS_PER_MINUTE)
+
+    @property
+    def calls_per_second(self) -> float:
+        """The lower of the rate and the even pace of the longest cycle."""
+        rate = (
+            self.calls_per_hour / 3600
+            if self.calls_per_minute is None and self.calls_per_hour is not None
+            else (self.calls_per_minute or 0) / 60
+        )
+        return rate if self.calls_per_cycle is None else min(rate, self.calls_per_cycle / CYCLE_SECONDS_MAX)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them."""
+
+    voucherify: VoucherifySettings
+    kafka: KafkaSettings
+    budget: BudgetSettings = BudgetSettings()
+    # fmt: off
+    customers: Annotated[tuple[CustomerId, ...], setting("Whom to watch: Voucherify ids or source ids, separated by commas. This or the file is required.", parse=to_customers)] = ()
+    customers_file: Annotated[Path, setting("A file with one id a line, read again when it changes. Lines that begin with `#` do not count.", parse=to_customers_file)] | None = None
+    start: Annotated[Literal["now", "earliest"] | int, setting("Where a customer without a checkpoint begins: `now`, `earliest`, or a date-time such as 2026-01-31T00:00:00Z.", parse=to_start)] = "now"
+    lookback_seconds: Annotated[float, setting("How late the API may show an activity, after its created_at, and it is still published.", unit="seconds", ge=0, le=86400)] = 300
+    staleness_seconds_max: Annotated[float, setting("How long a customer may stay unread, at most.", unit="seconds", ge=1, le=31536000)] | None = None
+    admin_host: Annotated[str, setting("Where the admin server listens; 0.0.0.0 in a container.", parse=to_host)] = "127.0.0.1"
+    admin_port: Annotated[int, setting("The admin server's port; 0: no admin server.", ge=0, le=65535)] = 8080
+    log_format: Annotated[Literal["json", "console"], setting("How log lines look.", shown="json; console on a terminal")] | None = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], setting("What is logged: this and worse.")] = "info"
+    drain_seconds: Annotated[float, setting("How long what is under way may take to end, when stopped.", unit="seconds", ge=0, le=3600)] = 25
+    # fmt: on
+
+
+GROUPS: tuple[tuple[str, type[msgspec.Struct], str], ...] = (
+    ("voucherify", VoucherifySettings, f"{PREFIX}VOUCHERIFY_"),
+    ("kafka", KafkaSettings, f"{PREFIX}KAFKA_"),
+    ("budget", BudgetSettings, PREFIX),
+    ("", Settings, PREFIX),
+)
+DECLARED: tuple[Declared, ...] = tuple(one for group, struct, prefix in GROUPS for one in declared(struct, prefix, group))
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the environment holds for us, by variable."""
+
+    texts: Mapping[str, str]
+    values: Mapping[str, Any]
+    """Those that can be used."""
+    faults: list[str]
+    """What is wrong with the others."""
+
+    def fields(self, group: str) -> dict[str, Any]:
+        return {one.field: self.values[one.variable] for one in DECLARED if one.group == group and one.variable in self.values}
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings that the environment gives. Raises `SettingsError` with every fault, each by its variable."""
+    given = _read(environ, DECLARED)
+    _refuse([*given.faults, *_unknown(given.texts), *_contradictions(CONTRADICTIONS, given)])
+    settings = Settings(
+        voucherify=VoucherifySettings(**given.fields("voucherify")),
+        kafka=KafkaSettings(**given.fields("kafka")),
+        budget=BudgetSettings(**given.fields("budget")),
+        **{"customers": _listed(given), **given.fields("")},
+    )
+    _refuse(list(_too_stale(settings)))
+    return settings
+
+
+def load_kafka(environ: Mapping[str, str]) -> KafkaSettings:
+    """The brokers and topics alone, whatever the other settings are. Raises `SettingsError`."""
+    given = _read(environ, tuple(one for one in DECLARED if one.group == "kafka"))
+    _refuse([*given.faults, *_contradictions(KAFKA_CONTRADICTIONS, given)])
+    return KafkaSettings(**given.fields("kafka"))
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise SettingsError(faults)
+
+
+def _listed(given: Given) -> tuple[CustomerId, ...]:
+    file = given.values.get(f"{PREFIX}CUSTOMERS_FILE")
+    return read_customers(file) if file is not None else ()
+
+
+def _read(environ: Mapping[str, str], settings: tuple[Declared, ...]) -> Given:
+    given = Given(_texts(environ), values := {}, faults := [])
+    for one in settings:
+        try:
+            value = _value(one, given.texts)
+        except ValueError as error:
+            faults.append(str(error))
+        else:
+            if value is not None:
+                values[one.variable] = value
+    return given
+
+
+def _texts(environ: Mapping[str, str]) -> dict[str, str]:
+    """Our variables that hold something: an empty one, and a known one that holds a Kubernetes service link, are unset."""
+    stripped = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX)}
+    return {name: value for name, value in stripped.items() if value and not (name in KNOWN and _is_link(value))}
+
+
+def _value(one: Declared, texts: Mapping[str, str]) -> Any:
+    """None where it is unset and may be. Raises `ValueError` with the fault."""
+    file = f"{one.variable}_FILE" if one.secret else ""
+    if one.variable in texts and file in texts:
+        raise ValueError(f"{one.variable} and {file} are both texts: give one of them")
+    if file in texts:
+        return _secret_in_file(one, file, texts[file])
+    if one.variable not in texts:
+        if one.required:
+            raise ValueError(f"{one.variable} is required{f' (or {file})' if file else ''}: {one.meta.says}")
+        return None
+    try:
+        return one.convert(texts[one.variable])
+    except ValueError as error:
+        shown = "" if (one.secret or one.meta.private) else f"={_short(texts[one.variable])!r}"
+        raise ValueError(f"{one.variable}{shown}: {error}") from error
+
+
+def _secret_in_file(one: Declared, variable: str, path: str) -> Secret:
+    try:
+        return one.convert_file(path)
+    except OSError as error:
+        raise ValueError(f"{variable}={_short(path)!r}: cannot be read ({error.strerror}): mount the file, or correct the path") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{variable}={_short(path)!r}: is not UTF-8") from error
+    except ValueError as error:
+        raise ValueError(f"{variable}={_short(path)!r}: {error}") from error
+
+
+def _short(text: str) -> str:
+    return masked(text if len(text) <= 100 else text[:97] + "…")
+
+
+# Names that are not ours.
+
+KNOWN = frozenset(one.variable for one in DECLARED) | frozenset(f"{one.variable}_FILE" for one in DECLARED if one.secret)
+_SERVICE_LINK = re.compile(
+    rf"{PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+
+
+def _is_link(value: str) -> bool:
+    return value.startswith(("tcp://", "udp://", "sctp://"))
+
+
+def _unknown(texts: Mapping[str, str]) -> list[str]:
+    return [_unknown_fault(name) for name, value in texts.items() if name not in KNOWN and not _is_injected(name, value)]
+
+
+def _is_injected(name: str, value: str) -> bool:
+    """Whether Kubernetes sets it for a Service. It sets links only: `POLLER_ADMN_PORT=8080` is a misspelling."""
+    if _SERVICE_LINK.fullmatch(name) is None:
+        return False
+    return _is_link(value) or not difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.85)
+
+
+def _unknown_fault(name: str) -> str:
+    ours = {known.removeprefix(PREFIX): known for known in sorted(KNOWN)}
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), ours, n=1, cutoff=0.5)
+    return f"{name} is no setting" + (f": did you mean {ours[near[0]]}?" if near else ": `poller config` lists all of them")
+
+
+# What contradicts what. Each says what is wrong, with the names.
+
+
+def _two_rates(given: Given) -> Iterator[str]:
+    if "POLLER_CALLS_PER_MINUTE" in given.texts and "POLLER_CALLS_PER_HOUR" in given.texts:
+        yield "POLLER_CALLS_PER_MINUTE and POLLER_CALLS_PER_HOUR are both given: give one of them"
+
+
+def _cycle_without_cap(given: Given) -> Iterator[str]:
+    for variable in ("POLLER_CYCLE_RESET_DAY", "POLLER_CYCLE_TIME_ZONE"):
+        if variable in given.texts and "POLLER_CALLS_PER_CYCLE" not in given.texts:
+            yield f"{variable} is given, but no POLLER_CALLS_PER_CYCLE: give it, or leave both out"
+
+
+def _whom(given: Given) -> Iterator[str]:
+    both = [variable for variable in ("POLLER_CUSTOMERS", "POLLER_CUSTOMERS_FILE") if variable in given.texts]
+    if len(both) == 2:
+        yield "POLLER_CUSTOMERS and POLLER_CUSTOMERS_FILE are both given: give one of them"
+    if not both:
+        yield "POLLER_CUSTOMERS is required (or POLLER_CUSTOMERS_FILE): whom to watch, ids separated by commas"
+
+
+def _oauth(given: Given) -> Iterator[str]:
+    if given.values.get("POLLER_VOUCHERIFY_AUTH") == "oauth":
+        yield "POLLER_VOUCHERIFY_AUTH='oauth': is not supported yet: use `token`"
+
+
+def _sasl(given: Given) -> Iterator[str]:
+    protocol = given.values.get("POLLER_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
+    wanted = protocol.startswith("SASL_")
+    if wanted and "POLLER_KAFKA_SASL_USERNAME" not in given.texts:
+        yield f"POLLER_KAFKA_SASL_USERNAME is required with POLLER_KAFKA_SECURITY_PROTOCOL={protocol}"
+    if wanted and not {"POLLER_KAFKA_SASL_PASSWORD", "POLLER_KAFKA_SASL_PASSWORD_FILE"} & given.texts.keys():
+        yield f"POLLER_KAFKA_SASL_PASSWORD is required (or POLLER_KAFKA_SASL_PASSWORD_FILE) with POLLER_KAFKA_SECURITY_PROTOCOL={protocol}"
+    for variable in sorted(given.texts) if not wanted else ():
+        if variable.startswith("POLLER_KAFKA_SASL_") and variable in KNOWN:
+            yield f"{variable} is given, but POLLER_KAFKA_SECURITY_PROTOCOL is {protocol}: set it to SASL_SSL (or SASL_PLAINTEXT), or leave {variable} out"
+
+
+def _tls(given: Given) -> Iterator[str]:
+    protocol = given.values.get("POLLER_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
+    if "POLLER_KAFKA_KEY_FILE" in given.texts and "POLLER_KAFKA_CERTIFICATE_FILE" not in given.texts:
+        yield "POLLER_KAFKA_KEY_FILE is given, but no POLLER_KAFKA_CERTIFICATE_FILE: give both"
+    for variable in ("POLLER_KAFKA_CA_FILE", "POLLER_KAFKA_CERTIFICATE_FILE", "POLLER_KAFKA_KEY_FILE"):
+        if variable in given.texts and not protocol.endswith("SSL"):
+            yield f"{variable} is given, but POLLER_KAFKA_SECURITY_PROTOCOL is {protocol}: set it to SSL (or SASL_SSL), or leave {variable} out"
+
+
+def _replication(given: Given) -> Iterator[str]:
+    if given.values.get("POLLER_KAFKA_REPLICATION_FACTOR") == 0:
+        yield "POLLER_KAFKA_REPLICATION_FACTOR='0': should be at least 1, or -1 for what the brokers say"
+
+
+TOPIC_FIELDS = ("activities_topic", "checkpoints_topic", "watch_topic", "dead_letters_topic")
+
+
+def _topics(given: Given) -> Iterator[str]:
+    explicit = {field: topic for field, topic in given.fields("kafka").items() if field in TOPIC_FIELDS}
+    topics = KafkaSettings(bootstrap_servers="", **explicit)
+    used: dict[str, str] = {}
+    for field in TOPIC_FIELDS:
+        variable, topic = f"{PREFIX}KAFKA_{field.upper()}", getattr(topics, field)
+        if topic in used:
+            yield f"{variable} and {used[topic]} are both {topic!r}: each needs a topic of its own"
+        used[topic] = variable
+    if longer := [variable for topic, variable in used.items() if len(topic) > TOPIC_CHARACTERS_MAX]:
+        yield f"POLLER_KAFKA_ACTIVITIES_TOPIC is too long for others to follow it: shorten it, or set {', '.join(longer)}"
+
+
+Contradiction = Callable[[Given], Iterator[str]]
+KAFKA_CONTRADICTIONS: tuple[Contradiction, ...] = (_replication, _topics, _sasl, _tls)
+CONTRADICTIONS: tuple[Contradiction, ...] = (_oauth, *KAFKA_CONTRADICTIONS, _whom, _two_rates, _cycle_without_cap)
+
+
+def _contradictions(among: tuple[Contradiction, ...], given: Given) -> list[str]:
+    return [fault for contradiction in among for fault in contradiction(given)]
+
+
+def _too_stale(settings: Settings) -> Iterator[str]:
+    """Reading everybody once takes a number of seconds; nobody can be promised less."""
+    seconds = len(settings.customers) / settings.budget.calls_per_second
+    if settings.staleness_seconds_max is not None and settings.staleness_seconds_max < seconds:
+        yield (
+            f"POLLER_STALENESS_SECONDS_MAX={number(settings.staleness_seconds_max)}: reading {len(settings.customers)} customers once takes {seconds:.1f} seconds "
+            f"with {_budget(settings.budget)}: raise it to {math.ceil(seconds * 1.1)} or more, raise the budget, or watch fewer"
+        )
+
+
+def _budget(budget: BudgetSettings) -> str:
+    parts = {
+        "POLLER_CALLS_PER_MINUTE": budget.calls_per_minute,
+        "POLLER_CALLS_PER_HOUR": budget.calls_per_hour,
+        "POLLER_CALLS_PER_CYCLE": budget.calls_per_cycle,
+    }
+    return " and ".join(f"{variable}={number(value)}" for variable, value in parts.items() if value is not None)
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What is allowed, but may not be meant; with the numbers."""
+    return [*_lookback_warnings(settings), *_staleness_warnings(settings), *_cleartext_warnings(settings)]
+
+
+def _lookback_warnings(settings: Settings) -> Iterator[str]:
+    lookback, staleness = settings.lookback_seconds, settings.staleness_seconds_max
+    if lookback == 0:
+        yield "POLLER_LOOKBACK_SECONDS=0: an activity that the API shows later than its created_at may never be published"
+    if staleness is not None and lookback > 60 * staleness:
+        yield (
+            f"POLLER_LOOKBACK_SECONDS={number(lookback)} is {lookback / staleness:.0f} times POLLER_STALENESS_SECONDS_MAX={number(staleness)}: each read asks "
+            "again for all of the lookback, so a customer with 100 activities in it costs more than one call every time"
+        )
+
+
+def _staleness_warnings(settings: Settings) -> Iterator[str]:
+    seconds = len(settings.customers) / settings.budget.calls_per_second
+    staleness = settings.staleness_seconds_max
+    if staleness is not None and staleness < 1.1 * seconds:
+        yield (
+            f"POLLER_STALENESS_SECONDS_MAX={number(staleness)} leaves less than a tenth to spare: reading {len(settings.customers)} customers once takes "
+            f"{seconds:.1f} seconds with {_budget(settings.budget)}"
+        )
+
+
+def _cleartext_warnings(settings: Settings) -> Iterator[str]:
+    if settings.voucherify.url.startswith("http://") and not re.match(r"http://(localhost|127\.|\[::1\])", settings.voucherify.url):
+        yield f"POLLER_VOUCHERIFY_URL={settings.voucherify.url}: the credentials travel in clear text"
+
+
+def start_report(settings: Settings) -> list[tuple[str, Any]]:
+    """Each setting's variable and value, safe to log: secrets as such, customers by their number."""
+    return [(one.variable, _reported(getattr(getattr(settings, one.group) if one.group else settings, one.field))) for one in DECLARED]
+
+
+def _reported(value: Any) -> Any:
+    match value:
+        case Secret(path=None):
+            return "<secret>"
+        case Secret():
+            return f"<secret in {value.path}>"
+        case ProxyUrl():
+            return masked(value)
+        case Path():
+            return str(value)
+        case tuple():
+            return f"{len(value)} customers"
+        case _:
+            return value

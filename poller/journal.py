@@ -1,0 +1,94 @@
+"""What the worker's steps mean to the operator: which are worth a log event, and what is counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from poller.errors import CustomerUnknown, LogError, Rejected, ServerFault, SourceError, Undecodable, Unreachable
+from poller.model import Batch, Commit, Fetch, Page, Restored
+from poller.telemetry import EventName, Telemetry
+
+ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachable)
+"""Errors that are told of the customer; the others concern every call, and are told of the pause that they make."""
+
+
+class Journal:
+    """Told by the worker what happened, it tells the telemetry."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._counters = telemetry.counters
+        self._paused_until = float("-inf")
+        self._told_unfollowable = False
+
+    def event(self, name: EventName, **fields: Any) -> None:
+        self._telemetry.event(name, **fields)
+
+    def endpoint_ends(self, ending: object) -> None:
+        self.event("deprecated_endpoint", says=str(ending))
+
+    def page_received(self, fetch: Fetch, page: Page, now: float) -> None:
+        self._counters.calls += 1
+        self._counters.pages += 1
+        self._resumed(now)
+        self.event("read", customer=fetch.customer, entries=len(page.entries), seconds=round(now - fetch.at, 3))
+
+    def call_failed(self, fetch: Fetch, error: SourceError, now: float, paused_until: float) -> None:
+        self._counters.calls += 1
+        self._counters.calls_failed += 1
+        if isinstance(error, ONE_CUSTOMERS):
+            self.event("customer_failed", customer=fetch.customer, error=str(error))
+        if paused_until > max(now, self._paused_until):
+            self._paused_until = paused_until
+            self.event("calls_paused", error=str(error), seconds=round(paused_until - now, 1))
+
+    def batch_held(self, batch: Batch) -> None:
+        """A page was understood; what is counted here is true whether it is committed or read again."""
+        if batch.gap:
+            self._counters.gaps_suspected += 1
+            self.event("gap_suspected", customer=batch.customer, cursor_ms=batch.checkpoint.cursor_ms, stepped_ms=batch.checkpoint.stepped_ms)
+        if batch.dropped:
+            self._counters.recent_ids_dropped += batch.dropped
+            self.event("recent_ids_dropped", customer=batch.customer, dropped=batch.dropped)
+        if not batch.followable and not self._told_unfollowable:
+            self._told_unfollowable = True
+            self.event("endpoint_cannot_be_followed", customer=batch.customer)
+
+    def committed(self, commit: Commit, began: float, now: float) -> None:
+        records = [record for batch in commit.batches for record in batch.records]
+        dead_letters = [letter for batch in commit.batches for letter in batch.dead_letters]
+        self._counters.commits += 1
+        self._counters.activities_published += len(records)
+        self._counters.activities_known += sum(batch.known for batch in commit.batches)
+        self._counters.dead_letters += len(dead_letters)
+        for record in records:
+            self._counters.freshness.observe(max(0.0, now - record.created_at_ms / 1000))
+        if dead_letters:
+            customers = sorted({batch.customer for batch in commit.batches if batch.dead_letters})
+            self.event("dead_lettered", count=len(dead_letters), customers=customers, reasons=sorted({letter.reason for letter in dead_letters}))
+        if records:
+            newest = now - max(record.created_at_ms for record in records) / 1000
+            self.event(
+                "published",
+                partition=commit.partition,
+                activities=len(records),
+                reads=len(commit.batches),
+                freshness_seconds=round(newest, 3),
+                commit_seconds=round(now - began, 3),
+            )
+
+    def restored(self, partition: int, restored: Restored, dropped: Sequence[Batch], differences: Sequence[str]) -> None:
+        self.event("partition_restored", partition=partition, checkpoints=len(restored.checkpoints), batches_dropped=len(dropped))
+        if restored.ownership is not None:
+            ledger = restored.ownership.ledger
+            self.event("budget_restored", partition=partition, calls=round(ledger.level, 2), cycle=ledger.cycle, cycle_spent=ledger.cycle_spent)
+        for difference in differences:
+            self.event("watched_set_differs", partition=partition, difference=difference)
+
+    def partition_failed(self, partition: int, error: LogError, failures: int) -> None:
+        self._counters.commit_failures += 1
+        self.event("partition_failed", partition=partition, error=str(error), failures=failures)
+
+    def _resumed(self, now: float) -> None:
+        if self._paused_until > float("-inf") and now >= self._paused_until:
+            self._paused_until = float("-inf")
+            self.event("calls_resumed")

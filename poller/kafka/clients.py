@@ -1,0 +1,114 @@
+"""aiokafka's clients as we use them: every argument that matters, in one place."""
+
+from typing import Protocol
+
+import anyio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaConnectionError
+
+from poller.config import KafkaSettings
+from poller.kafka.record import Limits
+from poller.kafka.security import connection_arguments
+
+REQUEST_SECONDS_MAX = 10.0
+START_SECONDS_MAX = 20.0
+PROBE_SECONDS_MAX = 5.0
+
+TRANSACTION_SECONDS_MAX = 20.0
+"""Above the longest failover that was seen (10 s); it bounds how long a dead worker blocks read_committed readers."""
+
+BATCH_BYTES = 256 * 1024
+FETCH_BYTES = 8 * 1024 * 1024
+REBALANCE_SECONDS_MAX = 60.0
+
+
+class Client(Protocol):
+    """What all of them have in common."""
+
+    async def start(self) -> None: ...
+
+
+async def start(client: Client, settings: KafkaSettings) -> None:
+    """Start within `START_SECONDS_MAX`. aiokafka only says that it could not bootstrap: the error's cause says why."""
+    try:
+        with anyio.fail_after(START_SECONDS_MAX):
+            await client.start()
+    except KafkaConnectionError as error:
+        raise error from await _why_unreachable(settings)
+
+
+async def _why_unreachable(settings: KafkaSettings) -> Exception | None:
+    """What the last of the brokers that may be asked first answers; `None`: they can be reached by now."""
+    arguments = connection_arguments(settings)
+    last: Exception | None = None
+    for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
+        try:
+            with anyio.fail_after(PROBE_SECONDS_MAX):
+                connection = await create_conn(host, port, **arguments)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
+            last = error
+        else:
+            connection.close()
+            return None
+    return last
+
+
+def make_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
+    return AIOKafkaAdminClient(**connection_arguments(settings), request_timeout_ms=_ms(REQUEST_SECONDS_MAX))
+
+
+def make_producer(settings: KafkaSettings, partition: int, limits: Limits) -> AIOKafkaProducer:
+    """The one that fences whoever writes for this partition of the checkpoint topic."""
+    smallest = min(limits.activities_bytes_max, limits.dead_letters_bytes_max, limits.checkpoints_bytes_max)
+    largest = max(limits.activities_bytes_max, limits.dead_letters_bytes_max, limits.checkpoints_bytes_max)
+    return AIOKafkaProducer(
+        **connection_arguments(settings),
+        transactional_id=f"{settings.application_id}-{partition}",
+        transaction_timeout_ms=_ms(TRANSACTION_SECONDS_MAX),
+        request_timeout_ms=_ms(REQUEST_SECONDS_MAX),
+        linger_ms=0,
+        compression_type="zstd",
+        # aiokafka cannot split a batch that the topic refuses. The first record of a batch may exceed this, so the largest still passes.
+        max_batch_size=min(BATCH_BYTES, smallest),
+        # Every record has been measured by then; this only must not be what refuses the largest.
+        max_request_size=largest,
+    )
+
+
+def make_group_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
+    """A member of the group, and nothing else: it commits no offsets and its partitions are paused. Not subscribed yet."""
+    return AIOKafkaConsumer(
+        **connection_arguments(settings),
+        group_id=settings.application_id,
+        enable_auto_commit=False,
+        # Exactly one; it keeps state in its class, hence one group consumer a process.
+        partition_assignment_strategy=(StickyPartitionAssignor,),
+        session_timeout_ms=_ms(settings.session_seconds),
+        heartbeat_interval_ms=_ms(settings.session_seconds / 10),
+        # By default this is the session timeout, which a slow member would make everybody's.
+        rebalance_timeout_ms=_ms(REBALANCE_SECONDS_MAX),
+        # A join is answered only when all have joined, the dead among them when their session is over.
+        request_timeout_ms=_ms(settings.session_seconds + REQUEST_SECONDS_MAX),
+    )
+
+
+def make_reader(settings: KafkaSettings) -> AIOKafkaConsumer:
+    """Reads what was committed, from the beginning, in no group."""
+    return AIOKafkaConsumer(
+        **connection_arguments(settings),
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=100,
+        request_timeout_ms=_ms(REQUEST_SECONDS_MAX),
+    )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,89 @@
+"""What aiokafka raises, translated once into the tree of `errors.py`.
+
+After a fatal error aiokafka raises what happens to break first: AssertionError, IllegalOperation, AttributeError. None of it is lost, and
+none of it leaves: whatever is neither a fence nor a refusal is `LogUnavailable`, whose receiver begins anew with a new producer.
+"""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka import errors
+
+from poller.errors import Fenced, LogError, LogRefused, LogUnavailable
+
+FENCED = (errors.ProducerFenced, errors.InvalidProducerEpoch)
+
+PERMISSION = "give this user the permission"
+RECORD_SIZE = "raise the topic's max.message.bytes"
+SESSION = "POLLER_KAFKA_SESSION_SECONDS must lie between the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
+
+REFUSED: dict[type[Exception], str] = {
+    errors.TopicAuthorizationFailedError: f"{PERMISSION} to describe, read and write the topic (and to create it, where it is missing)",
+    errors.GroupAuthorizationFailedError: f"{PERMISSION} to read the group named as POLLER_KAFKA_APPLICATION_ID",
+    errors.TransactionalIdAuthorizationFailed: f"{PERMISSION} to write the transactional ids that begin with POLLER_KAFKA_APPLICATION_ID",
+    errors.ClusterAuthorizationFailedError: f"{PERMISSION} to write idempotently and to create topics, or create them by hand",
+    errors.SaslAuthenticationFailed: "check POLLER_KAFKA_SASL_USERNAME and POLLER_KAFKA_SASL_PASSWORD",
+    errors.AuthenticationFailedError: "check POLLER_KAFKA_SASL_USERNAME and POLLER_KAFKA_SASL_PASSWORD",
+    errors.UnsupportedSaslMechanismError: "check POLLER_KAFKA_SASL_MECHANISM",
+    errors.AuthenticationMethodNotSupported: "check POLLER_KAFKA_SASL_MECHANISM",
+    errors.IllegalSaslStateError: "check POLLER_KAFKA_SECURITY_PROTOCOL",
+    errors.SecurityDisabled: "check POLLER_KAFKA_SECURITY_PROTOCOL",
+    errors.MessageSizeTooLargeError: RECORD_SIZE,
+    errors.RecordListTooLargeError: RECORD_SIZE,
+    errors.InvalidTopicError: "the topic's name, or its clean-up policy, will not do",
+    errors.UnknownTopicOrPartitionError: "a topic is missing: it was there when this process started, so restart to create it, or create it by hand",
+    errors.InvalidSessionTimeoutError: SESSION,
+    errors.InconsistentGroupProtocolError: "another program is a member of the group named as POLLER_KAFKA_APPLICATION_ID: choose another one",
+    errors.InvalidGroupIdError: "choose another POLLER_KAFKA_APPLICATION_ID",
+    errors.InvalidTransactionTimeout: "raise the brokers' transaction.max.timeout.ms",
+    errors.InvalidReplicationFactorError: "POLLER_KAFKA_REPLICATION_FACTOR is more than there are brokers",
+    errors.InvalidPartitionsError: "check POLLER_KAFKA_ACTIVITIES_PARTITIONS and POLLER_KAFKA_CHECKPOINT_PARTITIONS",
+    errors.InvalidConfigurationError: "the brokers do not take a topic's settings: create the topics by hand",
+    errors.PolicyViolationError: "the brokers' policy forbids the topics as we create them: create them by hand",
+    errors.InvalidTimestampError: "this machine's clock and the brokers' differ",
+    errors.UnsupportedVersionError: "the brokers are too old, or too new for this version",
+    errors.IncompatibleBrokerVersion: "the brokers are too old, or too new for this version",
+    ssl.SSLCertVerificationError: "check POLLER_KAFKA_CA_FILE and the brokers' names in POLLER_KAFKA_BOOTSTRAP_SERVERS",
+}
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Lets nothing out but `LogError` (and what ends the task)."""
+    try:
+        yield
+    except LogError:
+        raise
+    except TimeoutError as error:
+        raise LogUnavailable(doing, "no answer in time") from error
+    except Exception as error:
+        raise translate(doing, error) from error
+
+
+def translate(doing: str, error: Exception) -> LogError:
+    """What aiokafka raised, or the first of its causes that says what to do."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, FENCED):
+            return Fenced(doing, _said(cause))
+        for refused, remedy in REFUSED.items():
+            if isinstance(cause, refused):
+                return LogRefused(doing, _said(cause), remedy)
+    return LogUnavailable(doing, *(_said(cause) for cause in causes))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
+
+
+def _said(error: BaseException) -> str:
+    """The error's name, and its message where it has one; aiokafka's messages often hold the name already."""
+    name, message = type(error).__name__, str(error).strip()
+    if name in message:
+        return message
+    return f"{name}: {message}" if message else name

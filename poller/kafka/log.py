@@ -1,0 +1,156 @@
+"""The log on Kafka: fence, restore, own, append. See `worker.py` for the contract.
+
+For each owned partition of the checkpoint topic there is one transactional producer, whose transactional id is the partition's:
+
+    1. start it: this fences whoever wrote for the partition before, and settles the transaction that they left
+    2. restore: only now is the partition's end final
+    3. the worker's first `append` commits an ownership record, with no batches
+    4. each `append` is one transaction: begin, send everything, await every send, commit
+    5. after any error the producer is discarded: the next one's restore tells whether an unknown commit happened
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
+from typing import Any
+
+import anyio
+from aiokafka import AIOKafkaProducer
+
+from poller.config import KafkaSettings
+from poller.core.ownership import murmur2
+from poller.errors import LogUnavailable
+from poller.kafka import clients, membership
+from poller.kafka.failures import translated
+from poller.kafka.owning import check_ownership
+from poller.kafka.quiet import limit_aiokafka_loggers
+from poller.kafka.record import Destination, Record, records_of, restored_of
+from poller.kafka.restore import ownership_elsewhere, restore
+from poller.kafka.topics import Topics, prepare_topics
+from poller.kafka.workarounds import discard_producer, retrieving, tolerate_emptied_markers
+from poller.model import Batch, MembershipEvent, Ownership, Restored
+
+APPEND_SECONDS_MAX = 15.0
+"""Below the transaction's own timeout, so that we know of it first."""
+
+PREPARE_SECONDS_MAX = 60.0
+
+CHOICES_KNOWN_MAX = 10_000
+
+
+class KafkaLog:
+    """Topics, membership and writers on one Kafka cluster. Use it on the asyncio loop that it was first used on, and join once at a time."""
+
+    def __init__(self, settings: KafkaSettings, source_url: str, clock: Callable[[], float]) -> None:
+        tolerate_emptied_markers()
+        limit_aiokafka_loggers()
+        self._settings = settings
+        self._source_url = source_url
+        self._clock = clock
+        self._topics: Topics | None = None
+
+    def __repr__(self) -> str:
+        return f"<KafkaLog {self._settings.bootstrap_servers} {self._settings.activities_topic}>"
+
+    async def prepare(self) -> int:
+        """Create or verify the topics; the number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
+        with translated("preparing the topics"):
+            admin = clients.make_admin(self._settings)
+            try:
+                await clients.start(admin, self._settings)
+                with anyio.fail_after(PREPARE_SECONDS_MAX):
+                    self._topics = await prepare_topics(admin, self._settings)
+            finally:
+                with anyio.move_on_after(1, shield=True):
+                    await admin.close()
+        return self._topics.checkpoint_partitions
+
+    def join(self) -> AbstractAsyncContextManager[AsyncIterator[MembershipEvent]]:
+        """Be a member of the group until the block is left. Raises `LogError`; leaving the block is bounded in time."""
+        return membership.join(self._settings, self._clock)
+
+    @asynccontextmanager
+    async def open(self, partition: int) -> AsyncIterator["KafkaWriter"]:
+        """Fence the partition's earlier owner and restore. Raises `LogError`; leaving the block never raises and is bounded in time."""
+        topics = self._topics
+        assert topics is not None, "prepare() comes first"
+        doing = f"opening partition {partition}"
+        with translated(doing):
+            producer = clients.make_producer(self._settings, partition, topics.limits)
+        try:
+            with translated(doing):
+                await clients.start(producer, self._settings)
+                restored = await self._restore(partition, topics)
+            to = Destination(
+                partition=partition, source_url=self._source_url, partition_by=self._settings.partition_by, limits=topics.limits
+            )
+            yield KafkaWriter(producer, restored, to, self._settings)
+        finally:
+            await discard_producer(producer)
+
+    async def _restore(self, partition: int, topics: Topics) -> Restored:
+        restored = restored_of(await restore(self._settings, partition))
+        found = restored.ownership
+        if found is None and topics.checkpoint_partitions > 1:
+            found = await ownership_elsewhere(self._settings, partition, topics.checkpoint_partitions)
+        check_ownership(found, self._settings.application_id, self._source_url, topics.checkpoint_partitions)
+        return restored
+
+
+class KafkaWriter:
+    """One owned partition, and the transactional producer that fences every other owner of it."""
+
+    def __init__(self, producer: AIOKafkaProducer, restored: Restored, to: Destination, settings: KafkaSettings) -> None:
+        self.restored = restored
+        self._producer = producer
+        self._to = to
+        self._names = {
+            "activities": settings.activities_topic,
+            "checkpoints": settings.checkpoints_topic,
+            "dead_letters": settings.dead_letters_topic,
+        }
+        self._usable = True
+
+    def __repr__(self) -> str:
+        return f"<KafkaWriter partition {self._to.partition}{'' if self._usable else ', broken'}>"
+
+    async def append(self, batches: Sequence[Batch], ownership: Ownership) -> None:
+        """Commit records, dead letters, checkpoints and the ownership record in one transaction.
+
+        Raises `LogError`, and nothing else; then it is not known whether it was committed, and this writer is of no more use. The same
+        holds when it is cancelled.
+        """
+        if not self._usable:
+            raise LogUnavailable("this writer failed before, or is in the middle of a transaction: open the partition again")
+        self._usable = False  # until the commit is known: an error leaves a gap in the sequence that no abort closes
+        with translated("committing"):
+            records = records_of(batches, ownership, self._to)
+            with anyio.fail_after(APPEND_SECONDS_MAX):
+                await self._transact(records)
+        self._usable = True
+
+    async def _transact(self, records: Sequence[Record]) -> None:
+        await self._producer.begin_transaction()
+        counts = {topic: len(await self._producer.partitions_for(name)) for topic, name in self._names.items()}
+        sent = [await self._send(record, counts[record.topic]) for record in records]
+        # A commit succeeds after a failed send, with the rest: so every one of them is awaited first.
+        await asyncio.wait(sent, return_when=asyncio.FIRST_EXCEPTION)
+        for future in sent:
+            if future.done():
+                future.result()
+        assert all(future.done() for future in sent)
+        await self._producer.commit_transaction()
+
+    async def _send(self, record: Record, partitions: int) -> "asyncio.Future[Any]":
+        partition = chosen_partition(record.spread_by, partitions) if record.partition is None else record.partition
+        future = await self._producer.send(
+            self._names[record.topic], record.value, key=record.key, partition=partition, headers=list(record.headers)
+        )
+        return retrieving(future)
+
+
+@lru_cache(maxsize=CHOICES_KNOWN_MAX)
+def chosen_partition(spread_by: bytes, partitions: int) -> int:
+    """As Kafka's default partitioner chooses, whose hash is slow in Python and asked for few values."""
+    return (murmur2(spread_by) & 0x7FFFFFFF) % partitions

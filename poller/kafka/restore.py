@@ -1,0 +1,64 @@
+"""Restoring a partition of the checkpoint topic: everything that was committed to it, the last value of each key."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from poller.config import KafkaSettings
+from poller.kafka import clients
+from poller.kafka.record import Found, ownership_of
+from poller.kafka.workarounds import discard_consumer
+from poller.model import Ownership
+
+RESTORE_SECONDS_MAX = 300.0
+"""Enough for some ten million records."""
+
+RECORDS_AT_ONCE_MAX = 5000
+"""Read between two turns of the loop, which must answer heartbeats meanwhile."""
+
+
+async def restore(settings: KafkaSettings, partition: int) -> dict[bytes, Found]:
+    """The partition as it stands now: call only once the predecessor is fenced."""
+    async with AsyncExitStack() as stack:
+        reader = clients.make_reader(settings)
+        stack.push_async_callback(discard_consumer, reader)
+        await clients.start(reader, settings)
+        with anyio.fail_after(RESTORE_SECONDS_MAX):
+            return await read_to_end(reader, TopicPartition(settings.checkpoints_topic, partition))
+
+
+async def read_to_end(reader: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, Found]:
+    """Up to the last stable offset as it is when this is called."""
+    reader.assign([tp])
+    end = (await reader.end_offsets([tp]))[tp]
+    latest: dict[bytes, Found] = {}
+    while await reader.position(tp) < end:
+        for records in (await reader.getmany(tp, timeout_ms=1000, max_records=RECORDS_AT_ONCE_MAX)).values():
+            for record in records:
+                take(record, latest)
+        await anyio.lowlevel.checkpoint()
+    return latest
+
+
+def take(record: ConsumerRecord[Any, Any], latest: dict[bytes, Found]) -> None:
+    assert record.key is not None, "a compacted topic takes no record without a key"
+    if record.value is None:
+        latest.pop(record.key, None)
+    else:
+        latest[record.key] = Found(record.offset, record.value)
+
+
+async def ownership_elsewhere(settings: KafkaSettings, partition: int, partitions: int) -> Ownership | None:
+    """What the owner of another partition has said. A partition that nobody has owned may be new in an old topic, and then its customers have their checkpoints elsewhere."""
+    for other in range(partitions):
+        if other != partition:
+            latest: Mapping[bytes, Found] = await restore(settings, other)
+            ownership = ownership_of(latest)
+            if ownership is not None:
+                return ownership
+    return None

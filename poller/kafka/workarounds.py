@@ -1,0 +1,160 @@
+"""Everything that reaches into aiokafka's private parts, each with its reason; tried on the aiokafka that is installed, by tests.
+
+Written for aiokafka 0.14, which `pyproject.toml` pins. Where a newer one no longer needs a thing, take it out here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import anyio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+
+# ruff: noqa: SLF001  # private parts are what this file is about
+
+STOP_SECONDS_MAX = 2.0
+"""For a client's own way to stop, which has no limit of its own …"""
+CLOSE_SECONDS_MAX = 1.0
+"""… and for the connections that it leaves behind."""
+
+NO_ERROR, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID = 0, 22, 25, 82
+EXPELLED = (ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID)
+
+
+# -------------------------------------------------------------------------------------------------- emptied abort markers
+# Compaction may empty the control batch that ended an aborted transaction. aiokafka's read_committed consumer then raises for ever, so
+# that a partition could not be restored again. Java's consumer had the same fault (KAFKA-7467) and treats such a batch as no abort marker;
+# so do we: the records that the marker ended were removed before it.
+
+
+def emptied_marker_raises() -> bool:
+    """Whether the aiokafka that is installed has the fault."""
+    try:
+        PartitionRecords._contains_abort_marker(None, iter(()))  # type: ignore[arg-type]  # it makes no use of itself
+    except KafkaError:
+        return True
+    return False
+
+
+def tolerate_emptied_markers() -> None:
+    """May be called again."""
+    if not emptied_marker_raises():
+        return
+    original = PartitionRecords._contains_abort_marker
+
+    def contains_abort_marker(self: PartitionRecords, batch: Any) -> bool:
+        try:
+            return bool(original(self, batch))
+        except KafkaError as error:
+            if type(error) is not KafkaError:
+                raise  # a corrupt record is a kind of KafkaError too
+            return False
+
+    PartitionRecords._contains_abort_marker = contains_abort_marker  # type: ignore[method-assign]
+
+
+# ------------------------------------------------------------------------------------------------------ answered heartbeats
+# aiokafka sends heartbeats from a task of its own and tells nobody of their answers; yet a call may be made only while one has been
+# answered lately. All requests of a consumer pass through its client's `send`, which is the one place to hear of them.
+
+
+class Answers:
+    """What the group's coordinator answers, as heard by whoever overrides these."""
+
+    def heartbeat_answered(self, sent: float) -> None:
+        """We are a member of the current generation; also told of the answer that carries the assignment."""
+
+    def expelled(self) -> None:
+        """The coordinator does not know us (any more)."""
+
+
+def hear_answers(consumer: AIOKafkaConsumer, answers: Answers, clock: Callable[[], float]) -> None:
+    """Call before `consumer.start()`."""
+    client = consumer._client
+    send: Callable[..., Awaitable[Any]] = client.send
+
+    async def heard(node_id: Any, request: Any, **options: Any) -> Any:
+        sent = clock()
+        answer = await send(node_id, request, **options)
+        if isinstance(request, HeartbeatRequest | JoinGroupRequest | SyncGroupRequest):
+            if answer.error_code in EXPELLED:
+                answers.expelled()
+            elif answer.error_code == NO_ERROR and not isinstance(request, JoinGroupRequest):
+                answers.heartbeat_answered(sent)
+        return answer
+
+    client.send = heard  # type: ignore[method-assign]
+
+
+# ------------------------------------------------------------------------------------------------------------- discarding
+# Neither client can be relied on to stop: a producer flushes what the brokers will not take, its sender awaits requests that are retried
+# for ever, and a consumer waits for the join that it is in. So: end their tasks, let them stop, end what they started while stopping.
+
+
+async def discard_producer(producer: AIOKafkaProducer) -> None:
+    """End it, whatever state it is in. Never raises; takes at most some seconds, cancelled or not. Nothing of a transaction under way is committed."""
+    parts = (producer, producer._sender, producer._message_accumulator, producer.client)
+    with anyio.CancelScope(shield=True):
+        await _end_tasks(parts)
+        await _within(STOP_SECONDS_MAX, producer.stop())
+        await _end_tasks(parts)
+        await _within(CLOSE_SECONDS_MAX, producer.client.close())
+    _retrieve(producer._txn_manager._transaction_waiter)
+
+
+async def discard_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group, if it is a member of one, and end it. Never raises; takes at most some seconds, cancelled or not."""
+    with anyio.CancelScope(shield=True):
+        if not await _within(STOP_SECONDS_MAX, consumer.stop()):
+            await _within(CLOSE_SECONDS_MAX, _leave(consumer))
+        await _end_tasks((consumer, consumer._coordinator, consumer._fetcher, consumer._client))
+        await _within(CLOSE_SECONDS_MAX, consumer._client.close())
+
+
+async def _leave(consumer: AIOKafkaConsumer) -> None:
+    """Say goodbye over another connection than the coordinator's, where a join under way is in front of everything else."""
+    coordinator = consumer._coordinator
+    if coordinator is not None and coordinator.coordinator_id is not None and coordinator.member_id:
+        await consumer._client.send(coordinator.coordinator_id, LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
+
+
+async def _within(seconds: float, stopping: Coroutine[Any, Any, object]) -> bool:
+    """Whether it came to its end in time. A task of its own, so that neither its failure nor a cancellation that it picks up from a task that it awaits becomes ours."""
+    task = asyncio.ensure_future(stopping)
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    if not done:
+        task.cancel()
+        await asyncio.wait([task], timeout=CLOSE_SECONDS_MAX)
+    _retrieve(task)
+    return bool(done)
+
+
+async def _end_tasks(parts: tuple[object, ...]) -> None:
+    """Cancel every task that runs a method of one of these objects: aiokafka keeps no list of them."""
+    tasks = [task for task in asyncio.all_tasks() if any(part is _owner(task) for part in parts if part is not None)]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CLOSE_SECONDS_MAX)
+    for task in tasks:
+        _retrieve(task)
+
+
+def _owner(task: "asyncio.Task[Any]") -> object:
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return None if frame is None else frame.f_locals.get("self")
+
+
+def _retrieve(future: "asyncio.Future[Any] | None") -> None:
+    """Take note of a failure that nobody awaits, which asyncio would log when the future is collected."""
+    if future is not None and future.done() and not future.cancelled():
+        future.exception()
+
+
+def retrieving(future: "asyncio.Future[Any]") -> "asyncio.Future[Any]":
+    """The future, whose failure is taken note of even if the one who waits for it has been cancelled."""
+    future.add_done_callback(_retrieve)
+    return future

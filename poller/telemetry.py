@@ -1,0 +1,350 @@
+"""Every log event and every metric, one line each; and how log lines look.
+
+`configure` is called once, by the command that runs the program. Everything ends in one handler: our own events and the records of
+libraries, rendered alike, with secrets taken out twice: by type (`Secret`), and by value, since a library's error may quote what it was given.
+"""
+
+import json
+import logging
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, TextIO, get_args
+
+import structlog
+
+from poller.secret import Secret
+from poller.setting import ProxyUrl, masked
+from poller.terminal import printable_lines
+
+# ----------------------------------------------------------------------------------------------------------------- log events
+
+EventName = Literal[
+    "starting",
+    "settings",
+    "settings_doubtful",
+    "waiting_for_kafka",
+    "waiting_for_api",
+    "kafka_ready",
+    "assigned",
+    "rebalancing",
+    "membership_failed",
+    "partition_restored",
+    "partition_lost",
+    "partition_failed",
+    "read",
+    "published",
+    "dead_lettered",
+    "gap_suspected",
+    "recent_ids_dropped",
+    "endpoint_cannot_be_followed",
+    "deprecated_endpoint",
+    "customer_failed",
+    "calls_paused",
+    "calls_resumed",
+    "quota_low",
+    "budget_restored",
+    "watched_set_changed",
+    "watched_set_differs",
+    "draining",
+    "drained",
+    "stopped",
+]
+
+
+class Event(NamedTuple):
+    level: int
+    help: str
+
+
+EVENTS: Mapping[EventName, Event] = {
+    "starting": Event(logging.INFO, "The process has begun; nothing is connected yet."),
+    "settings": Event(logging.INFO, "The settings in force, secrets left out."),
+    "settings_doubtful": Event(logging.WARNING, "The settings can be used, but may not be meant so."),
+    "waiting_for_kafka": Event(logging.WARNING, "Kafka cannot be used yet; tried again."),
+    "waiting_for_api": Event(logging.WARNING, "The API does not answer; tried again."),
+    "kafka_ready": Event(logging.INFO, "The topics are there and as they should be."),
+    "assigned": Event(logging.INFO, "These partitions are ours from now on; none: standing by."),
+    "rebalancing": Event(logging.INFO, "The group divides its partitions anew; no call starts until it has."),
+    "membership_failed": Event(logging.WARNING, "The consumer group cannot be joined, or no longer be heard; tried again."),
+    "partition_restored": Event(logging.INFO, "A partition's checkpoints were read; its customers are polled."),
+    "partition_lost": Event(logging.WARNING, "A partition has another owner; what was not committed there is dropped."),
+    "partition_failed": Event(logging.WARNING, "A partition's transaction or restore failed; its state is read anew from Kafka."),
+    "read": Event(logging.DEBUG, "One call was answered with a page."),
+    "published": Event(logging.INFO, "One transaction was committed."),
+    "dead_lettered": Event(logging.WARNING, "Activities could not be published and went to the dead-letter topic."),
+    "gap_suspected": Event(logging.WARNING, "Something may have been missed: the API would not show it."),
+    "recent_ids_dropped": Event(logging.WARNING, "Too many recent ids: the cursor moved above those forgotten."),
+    "endpoint_cannot_be_followed": Event(logging.ERROR, "The endpoint ignores order or start_date: not everything can be read from it."),
+    "deprecated_endpoint": Event(logging.WARNING, "The API announces the end of this endpoint: see POLLER_VOUCHERIFY_ENDPOINT."),
+    "customer_failed": Event(logging.WARNING, "A customer could not be read; its cursor stays, and it is tried again later."),
+    "calls_paused": Event(logging.WARNING, "No call is made until the instant given, or until somebody mends what is named."),
+    "calls_resumed": Event(logging.INFO, "Calls are made again."),
+    "quota_low": Event(logging.WARNING, "The server says that little remains of its quota."),
+    "budget_restored": Event(logging.INFO, "The budget goes on where its last owner left it."),
+    "watched_set_changed": Event(logging.INFO, "Customers were added or removed."),
+    "watched_set_differs": Event(logging.WARNING, "The last owner of a partition was configured with another list of customers."),
+    "draining": Event(logging.INFO, "Stopping: what is in flight is finished."),
+    "drained": Event(logging.INFO, "Nothing is in flight any more."),
+    "stopped": Event(logging.INFO, "The process ends."),
+}
+assert EVENTS.keys() == set(get_args(EventName)), "each event has its line"
+
+
+class Logger(Protocol):
+    """structlog's, as far as it is used."""
+
+    def log(self, level: int, event: str, /, **fields: Any) -> Any: ...
+
+
+class Telemetry:
+    """What the program says of itself: one log event, and the counters."""
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+        self.counters = Counters()
+
+    def event(self, name: EventName, **fields: Any) -> None:
+        """`None` among the fields is left out; an exception shows as its message."""
+        self._logger.log(EVENTS[name].level, name, **{key: value for key, value in fields.items() if value is not None})
+
+
+# -------------------------------------------------------------------------------------------------------------------- metrics
+
+METRICS: Mapping[str, str] = {
+    "calls": "Calls made to the API, whatever came of them.",
+    "calls_failed": "Calls that brought no page.",
+    "pages": "Pages received and decoded.",
+    "activities_published": "Activities committed to the activities topic.",
+    "activities_known": "Activities received that had been published before.",
+    "dead_letters": "Entries committed to the dead-letter topic.",
+    "gaps_suspected": "Reads after which something may have been missed.",
+    "recent_ids_dropped": "Recent ids forgotten because there were too many.",
+    "commits": "Transactions committed.",
+    "commit_failures": "Transactions that failed, or of which it is not known.",
+    "freshness": "Seconds from an activity's created_at to its commit.",
+}
+
+FRESHNESS_BOUNDS_SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 10800, 43200, 86400)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often a value lay up to each bound; the last count is of those above all bounds."""
+
+    bounds: tuple[float, ...] = FRESHNESS_BOUNDS_SECONDS
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def quantile(self, share: float) -> float | None:
+        """The bound below which that share of the values lies; `inf` above all bounds, `None` without values."""
+        wanted, below = share * self.count, 0
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            below += count
+            if below and below >= wanted:
+                return bound
+        return None
+
+
+@dataclass(slots=True)
+class Counters:
+    """One field for each line of `METRICS`. Changed on the loop only."""
+
+    calls: int = 0
+    calls_failed: int = 0
+    pages: int = 0
+    activities_published: int = 0
+    activities_known: int = 0
+    dead_letters: int = 0
+    gaps_suspected: int = 0
+    recent_ids_dropped: int = 0
+    commits: int = 0
+    commit_failures: int = 0
+    freshness: Histogram = field(default_factory=Histogram)
+
+
+# --------------------------------------------------------------------------------------------------------------------- set-up
+
+LogFormat = Literal["json", "console"]
+LEVELS: Mapping[str, int] = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LIBRARIES = ("aiokafka", "anyio", "asyncio", "concurrent", "httpcore", "httpx", "kafka", "py.warnings", "starlette", "uvicorn")
+TEXT_CHARACTERS_MAX = 4000
+SECRET_CHARACTERS_MIN = 6
+"""Shorter ones would be found everywhere; no API issues such."""
+
+
+def configure(
+    log_format: LogFormat | None,
+    level: str,
+    *,
+    clock: Callable[[], float],
+    secrets: Iterable[Secret] = (),
+    stream: TextIO | None = None,
+) -> Logger:
+    """Send all that is logged to one stream (standard error), and return our own logger.
+
+    `clock` counts seconds, for the limit on what libraries may say. Without a format: readable lines on a terminal, JSON elsewhere.
+    """
+    out = sys.stderr if stream is None else stream
+    as_console = log_format == "console" or (log_format is None and out.isatty())
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(_formatter(as_console, colours=out.isatty(), secrets=tuple(secrets)))
+    handler.addFilter(RateLimitFilter(clock))
+    _route(handler, LEVELS[level])
+    logger: Logger = structlog.wrap_logger(
+        logging.getLogger("poller"),
+        processors=[structlog.stdlib.add_log_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+    )
+    return logger
+
+
+def _route(handler: logging.Handler, level: int) -> None:
+    """Libraries say warnings and worse, whatever our own level: below, httpx names each customer and httpcore shows headers."""
+    root = logging.getLogger()
+    for other in list(root.handlers):
+        root.removeHandler(other)
+    root.addHandler(handler)
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("poller").setLevel(level)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a closed stream is no reason to write a traceback to it
+
+
+def _formatter(as_console: bool, *, colours: bool, secrets: tuple[Secret, ...]) -> logging.Formatter:
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    # Without this formatter rich would print every local variable of every frame.
+    console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24)
+    looks: list[Any] = [_on_terminal, console] if as_console else [structlog.processors.JSONRenderer(serializer=_dumps)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            stamp,
+            structlog.processors.format_exc_info,
+            _plain_values,
+            *looks,
+            _Scrub(secrets),
+        ],
+    )
+
+
+EventDict = Any
+"""structlog's own type is a mutable mapping of anything; a processor takes and returns it."""
+
+
+def _plain_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {key: _plain(value) for key, value in event.items()}
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911  # a table of types
+    """What can be shown of a value: a secret as such, a long text cut, all else as text."""
+    match value:
+        case ProxyUrl():
+            return masked(value)
+        case str():
+            return value if len(value) <= TEXT_CHARACTERS_MAX else f"{value[:TEXT_CHARACTERS_MAX]}… ({len(value)} characters)"
+        case None | bool() | int() | float():
+            return value
+        case BaseException():
+            return _plain(f"{type(value).__name__}: {value}")
+        case Mapping():
+            return {str(key): _plain(part) for key, part in value.items()}
+        case set() | frozenset():
+            return sorted((_plain(part) for part in value), key=str)
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case bytes():
+            return f"{len(value)} bytes"
+        case _:
+            return _plain(str(value))
+
+
+def _on_terminal(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {key: printable_lines(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return json.dumps(event, ensure_ascii=True, separators=(",", ":"))
+
+
+class _Scrub:
+    """The last step: a secret's value in the finished line, whoever put it there."""
+
+    def __init__(self, secrets: tuple[Secret, ...]) -> None:
+        self._secrets = secrets
+
+    def __call__(self, _logger: Any, _method: str, line: Any) -> str:
+        text = str(line)
+        for value in self._values():
+            text = text.replace(value, "<secret>")
+        return text
+
+    def _values(self) -> Iterable[str]:
+        for secret in self._secrets:
+            value = secret.reveal()
+            if len(value) >= SECRET_CHARACTERS_MIN:
+                yield from {value, json.dumps(value)[1:-1], repr(value)[1:-1]}
+
+
+class RateLimitFilter(logging.Filter):
+    """Lets each library say the same thing a few times in a while, then once a while with the number of those left out.
+
+    In an outage aiokafka logs some forty errors a second for each producer.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, records_max: int = 3, seconds: float = 30.0, kinds_max: int = 500) -> None:
+        super().__init__()
+        self._clock = clock
+        self._records_max = records_max
+        self._seconds = seconds
+        self._kinds_max = kinds_max
+        self._kinds: dict[tuple[str, str], _Kind] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "poller":
+            return True
+        now = self._clock()
+        kind = self._kind(record, now)
+        if now - kind.since >= self._seconds:
+            record.msg, record.args = _with_left_out(record, kind.left_out), ()
+            kind.since, kind.passed, kind.left_out = now, 0, 0
+        passes = kind.passed < self._records_max
+        kind.passed += passes
+        kind.left_out += not passes
+        return passes
+
+    def _kind(self, record: logging.LogRecord, now: float) -> "_Kind":
+        """Records of one logger whose text begins alike: some put names and numbers into the text itself."""
+        key = (record.name, str(record.msg)[:24])
+        if key not in self._kinds:
+            if len(self._kinds) >= self._kinds_max:
+                del self._kinds[next(iter(self._kinds))]
+            self._kinds[key] = _Kind(since=now)
+        return self._kinds[key]
+
+
+@dataclass(slots=True)
+class _Kind:
+    since: float
+    passed: int = 0
+    left_out: int = 0
+
+
+def _with_left_out(record: logging.LogRecord, left_out: int) -> str:
+    message = record.getMessage()
+    return f"{message} (and {left_out} more like it)" if left_out else message

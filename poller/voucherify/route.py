@@ -1,0 +1,48 @@
+"""Where a call goes: the path and the query of each of the two endpoints. Pure.
+
+Every part is percent-encoded with nothing safe, so that an id stays one segment of the path whatever it holds.
+"""
+
+from typing import Literal
+from urllib.parse import quote
+
+from poller import instant
+from poller.customer_id import refusal
+from poller.errors import Rejected
+from poller.model import CustomerId, Query
+
+Endpoint = Literal["activities", "activity"]
+
+PAGE_LIMIT = 100
+"""The most that the API gives at once."""
+
+
+def target(endpoint: Endpoint, customer: CustomerId, query: Query) -> str:
+    """Path and query of one call, without the base. Raises `Rejected` for what cannot be asked, before any call is made."""
+    refused = refusal(customer)
+    if refused is not None:
+        raise Rejected(f"the customer's id {refused}")
+    return f"/v1/customers/{_encoded(customer)}/{endpoint}?order=created_at&limit={PAGE_LIMIT}{_beginning(endpoint, query)}"
+
+
+def _beginning(endpoint: Endpoint, query: Query) -> str:
+    if query.starting_after_ms is not None:
+        if endpoint == "activity":
+            raise Rejected("the endpoint `activity` has no `starting_after`")
+        return f"&starting_after={_date_time(query.starting_after_ms)}"
+    if query.starting_after_id is not None:
+        return f"&starting_after_id={_encoded(query.starting_after_id)}"
+    if query.start_date_ms is not None:
+        return f"&start_date={_date_time(query.start_date_ms)}"
+    return ""
+
+
+def _date_time(ms: int) -> str:
+    try:
+        return _encoded(instant.format(ms))
+    except OverflowError:
+        raise Rejected(f"{ms} ms is no date") from None
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,504 @@
+"""The contract of `Log` and `Writer` (see `poller/worker.py`), held by the log in memory and by the one on Kafka."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+import trio.testing
+
+from poller.demo.broker import broker
+from poller.errors import Fenced, LogRefused, LogUnavailable
+from poller.kafka.log import KafkaLog
+from poller.kafka.record import OWNERSHIP_KEY, Destination, Limits, activity_record, size_bytes
+from poller.model import Activity, ActivityId, Assigned, Batch, Checkpoint, Confirmed, CustomerId, DeadLetter, Ledger, Ownership, Rebalancing
+from tests.integration.kafka_worlds import SESSION_SECONDS, URL, KafkaWorld, MemoryWorld, Watcher, World, appended, in_the_end, until
+
+pytestmark = pytest.mark.anyio
+
+FAILOVER_SECONDS_MAX = 2.0
+HARD_TO_ESCAPE = b'{"id":"a1", "amount":1.10,\r\n "name":"\xf0\x9f\x8d\x8a \\u00e9 \xc3\xa9"  }'
+
+
+def ownership(world: World, *, application: str = "poller", url: str = URL, partitions: int = 1, level: float = 0.1 + 0.2) -> Ownership:
+    return Ownership(
+        application_id=world.application_id(application),
+        url=url,
+        endpoint="activities",
+        partitions=partitions,
+        watched_hash="00ff",
+        owner="pod-1",
+        ledger=Ledger(level=level, cycle="2024-05-01", cycle_spent=7),
+    )
+
+
+def activity(id: str = "a1", raw: bytes = b"{}", type: str = "customer.created") -> Activity:
+    return Activity(id=ActivityId(id), type=type, created_at="2024-05-01T12:00:00.000Z", created_at_ms=1714564800000, raw=raw)
+
+
+def batch(customer: str = "cust_1", *records: Activity, partition: int = 0, cursor_ms: int = 1000, letters: tuple[DeadLetter, ...] = ()) -> Batch:
+    checkpoint = Checkpoint(cursor_ms=cursor_ms, recent={one.id: one.created_at_ms for one in records}, last_read=1714564800.123456)
+    return Batch(customer=CustomerId(customer), partition=partition, base=None, checkpoint=checkpoint, records=records, dead_letters=letters)
+
+
+class LogContract:
+    """Each case once for every log."""
+
+    async def test_a_commit_is_seen_whole_with_values_byte_for_byte_and_cloud_events_headers(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+        letter = DeadLetter(reason="it has no id", raw=b'{"x":1}', created_at_ms=1714564800001)
+
+        async with log.open(0) as writer:
+            await writer.append([batch("cust/é 1", activity("a1", HARD_TO_ESCAPE), letters=(letter,))], ownership(world))
+
+        (published,) = await world.committed("activities")
+        assert (published.key, published.value) == (b"customer.created", HARD_TO_ESCAPE)
+        assert published.headers == (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"a1"),
+            ("ce_type", b"customer.created"),
+            ("ce_source", URL.encode()),
+            ("ce_subject", "cust/é 1".encode()),
+            ("ce_time", b"2024-05-01T12:00:00.000Z"),
+            ("content-type", b"application/json"),
+        )
+        (dead,) = await world.committed("dead_letters")
+        assert (dead.key, dead.value) == ("cust/é 1".encode(), b'{"x":1}')
+        assert dict(dead.headers) == {
+            "reason": b"it has no id",
+            "customer": "cust/é 1".encode(),
+            "created_at": b"2024-05-01T12:00:00.001Z",
+            "original_length": b"7",
+        }
+        assert [one.key for one in await world.committed("checkpoints")] == ["cust/é 1".encode(), OWNERSHIP_KEY]
+
+    async def test_nobody_has_owned_a_new_partition(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+
+        async with log.open(0) as writer:
+            assert (dict(writer.restored.checkpoints), writer.restored.ownership) == ({}, None)
+
+    async def test_what_is_restored_is_exactly_what_was_committed_last(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+        full = Checkpoint(cursor_ms=1714564800123, recent={"a": 1714564800123, "ü\n": 5}, last_read=1714564800.1, baseline_ms=9, stepped_ms=10**15)
+        bare = Checkpoint(cursor_ms=0)
+        first, last = ownership(world, level=1.0), ownership(world, level=-3.3333333333333335)
+        customers = {CustomerId("cust_1"): full, CustomerId("Zoë 🍊"): bare}
+
+        async with log.open(0) as writer:
+            await writer.append((), first)
+            await writer.append([batch("cust_1", activity())], first)
+            await writer.append([Batch(customer=one, partition=0, base=None, checkpoint=held) for one, held in customers.items()], last)
+        async with world.log().open(0) if False else log.open(0) as writer:
+            restored = writer.restored
+
+        assert dict(restored.checkpoints) == customers
+        assert restored.ownership == last
+
+    async def test_a_second_opener_fences_the_first(self, world: World) -> None:
+        log, other = world.log(), world.log()
+        await log.prepare()
+        await other.prepare()
+
+        async with log.open(0) as writer:
+            await writer.append([batch("cust_1", activity("a1"))], ownership(world))
+            async with other.open(0) as successor:
+                with pytest.raises(Fenced):
+                    await writer.append([batch("cust_1", activity("a2"))], ownership(world))
+                await successor.append([batch("cust_1", activity("a3"))], ownership(world))
+
+        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1", b"a3"]
+
+    async def test_a_writer_that_failed_is_of_no_more_use(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+
+        async with log.open(0) as writer:
+            world.fail_next(writer, "before")
+            with pytest.raises(LogUnavailable):
+                await writer.append([batch("cust_1", activity("a1"))], ownership(world))
+            with pytest.raises(LogUnavailable):
+                await writer.append([batch("cust_1", activity("a1"))], ownership(world))
+
+        assert await world.committed("activities") == []
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    async def test_reopened_after_a_failed_append_the_partition_tells_whether_it_was_committed(self, world: World, when: Any) -> None:
+        log = world.log()
+        await log.prepare()
+        held = batch("cust_1", activity("a1"))
+
+        async with log.open(0) as writer:
+            world.fail_next(writer, when)
+            with pytest.raises(LogUnavailable):
+                await writer.append([held], ownership(world))
+        async with log.open(0) as writer:
+            committed = writer.restored.checkpoints.get(held.customer) == held.checkpoint
+            if not committed:
+                await writer.append([held], ownership(world))
+
+        assert committed == (when == "after")
+        assert len(await world.committed("activities")) == 1
+
+    @pytest.mark.parametrize("after_seconds", [0.0, 0.002, 0.006, 0.03, 0.1])
+    async def test_a_cancelled_append_happened_as_a_whole_or_not_at_all(self, world: World, after_seconds: float) -> None:
+        log = world.log()
+        await log.prepare()
+        held = batch("cust_1", *(activity(f"a{i}", random.randbytes(500)) for i in range(2000)))
+
+        async with log.open(0) as writer:
+            await writer.append((), ownership(world))
+            with anyio.move_on_after(after_seconds):
+                await writer.append([held], ownership(world))
+        async with log.open(0) as writer:
+            committed = held.customer in writer.restored.checkpoints
+
+        assert len(await world.committed("activities")) == (2000 if committed else 0)
+
+    async def test_a_record_too_large_for_its_topic_is_a_dead_letter_in_the_same_transaction(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+        huge = b'{"x":"' + b"x" * 3_000_000 + b'"}'
+
+        async with log.open(0) as writer:
+            await writer.append([batch("cust_1", activity("a1"), activity("a2", huge), activity("a3"))], ownership(world))
+        async with log.open(0) as writer:
+            restored = writer.restored
+
+        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1", b"a3"]
+        (dead,) = await world.committed("dead_letters")
+        headers = dict(dead.headers)
+        assert huge.startswith(dead.value)
+        assert len(dead.value) > 1_000_000
+        assert (headers["original_length"], headers["id"], headers["type"]) == (b"3000008", b"a2", b"customer.created")
+        assert headers["reason"].startswith(b"too large")
+        assert set(restored.checkpoints[CustomerId("cust_1")].recent) == {"a1", "a2", "a3"}
+
+    async def test_the_largest_record_that_the_topic_takes_is_published(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+        to = Destination(partition=0, source_url=URL)
+        room = Limits().activities_bytes_max - size_bytes(activity_record(activity("a1", b""), CustomerId("cust_1"), to))
+        incompressible = random.Random(1).randbytes(room)
+
+        async with log.open(0) as writer:
+            await writer.append([batch("cust_1", activity("a1", incompressible), activity("a2", incompressible))], ownership(world))
+
+        assert [one.value for one in await world.committed("activities")] == [incompressible] * 2
+        assert await world.committed("dead_letters") == []
+
+    @pytest.mark.parametrize(("field", "named"), [("application", "APPLICATION_ID"), ("url", "VOUCHERIFY_URL")])
+    async def test_a_partition_of_another_deployment_is_refused(self, world: World, field: str, named: str) -> None:
+        first = world.log()
+        await first.prepare()
+        await appended(first, 0, ((), ownership(world)))
+        stranger = world.log(**{field: "https://other.example.com" if field == "url" else "other"})  # type: ignore[arg-type]
+        await stranger.prepare()
+
+        with pytest.raises(LogRefused, match=named):
+            await appended(stranger, 0)
+
+    @pytest.mark.parametrize("partition", [0, 1])
+    async def test_a_checkpoint_topic_that_was_given_more_partitions_is_refused(self, world: World, partition: int) -> None:
+        log = world.log()
+        await log.prepare()
+        await appended(log, 0, ([batch("cust_1", activity())], ownership(world)))
+        await world.add_partitions(2)
+        grown = world.log()
+        await in_the_end(lambda: prepared_with(grown, 2), within_seconds=10)
+
+        with pytest.raises(LogRefused, match="partitions"):
+            await appended(grown, partition)
+
+    async def test_two_members_share_four_partitions_and_who_stays_gets_all_of_them_soon(self, world: World) -> None:
+        one, two = world.log(partitions=4), world.log(partitions=4)
+        assert (await one.prepare(), await two.prepare()) == (4, 4)
+        first, second = Watcher(), Watcher()
+        leave_first, leave_second = anyio.Event(), anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda **status: first.watch(one, leave=leave_first, **status))
+            await until(lambda: first.owned == {0, 1, 2, 3}, within_seconds=10)
+            await tasks.start(lambda **status: second.watch(two, leave=leave_second, **status))
+            await until(lambda: len(first.owned or ()) == 2 == len(second.owned or ()), within_seconds=10)
+            assert (first.owned or frozenset()) | (second.owned or frozenset()) == {0, 1, 2, 3}
+            leave_first.set()
+            await until(lambda: second.owned == {0, 1, 2, 3}, within_seconds=FAILOVER_SECONDS_MAX)
+            leave_second.set()
+
+    async def test_a_rebalance_is_told_before_the_new_assignment(self, world: World) -> None:
+        one, two = world.log(), world.log()
+        await one.prepare()
+        await two.prepare()
+        first, second, leave = Watcher(), Watcher(), anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda **status: first.watch(one, leave=leave, **status))
+            await until(lambda: first.owned == {0}, within_seconds=10)
+            await tasks.start(lambda **status: second.watch(two, leave=leave, **status))
+            await until(lambda: second.owned == frozenset(), within_seconds=10)
+            await until(lambda: len([event for event in first.events if isinstance(event, Assigned)]) == 2, within_seconds=10)
+            leave.set()
+
+        told = [event for event in first.events if not isinstance(event, Confirmed)]
+        assert told == [Rebalancing(), Assigned(frozenset({0})), Rebalancing(), Assigned(frozenset({0}))]
+
+    async def test_membership_is_confirmed_by_answered_heartbeats(self, world: World) -> None:
+        log = world.log()
+        await log.prepare()
+        watcher, leave = Watcher(), anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda **status: watcher.watch(log, leave=leave, **status))
+            await until(lambda: watcher.owned == {0}, within_seconds=10)
+            assigned_at = anyio.current_time()
+            await until(lambda: watcher.confirmed_at > assigned_at, within_seconds=SESSION_SECONDS / 2)
+            assert watcher.confirmed_at <= anyio.current_time()
+            let_go = world.silence(log, watcher.raw)
+            silent_at = anyio.current_time()
+            await anyio.sleep(SESSION_SECONDS / 2)
+            assert watcher.confirmed_at <= silent_at
+            let_go()
+            leave.set()
+
+    async def test_a_member_that_stops_sending_heartbeats_loses_its_partitions_and_learns_it_when_it_goes_on(self, world: World) -> None:
+        one, two = world.log(), world.log()
+        await one.prepare()
+        await two.prepare()
+        first, second, leave = Watcher(), Watcher(), anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(lambda **status: first.watch(one, leave=leave, **status))
+            await until(lambda: first.owned == {0}, within_seconds=10)
+            let_go = world.silence(one, first.raw)
+            await tasks.start(lambda **status: second.watch(two, leave=leave, **status))
+            await until(lambda: second.owned == {0}, within_seconds=SESSION_SECONDS + 5)
+            seen = len(first.events)
+            let_go()
+            await until(lambda: Assigned(frozenset()) in first.events[seen:], within_seconds=5)
+            leave.set()
+
+
+async def prepared_with(log: Any, partitions: int) -> None:
+    if await log.prepare() != partitions:
+        raise LogUnavailable("not everywhere yet")
+
+
+class TestMemoryLog(LogContract):
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+    @pytest.fixture
+    def world(self) -> MemoryWorld:
+        return MemoryWorld()
+
+    async def test_while_no_broker_answers_everything_is_unavailable_and_then_works_again(self, world: MemoryWorld) -> None:
+        log = world.log()
+        await log.prepare()
+
+        async with log.open(0) as writer:
+            world.kafka.break_down(seconds=60)
+            with pytest.raises(LogUnavailable):
+                await writer.append([batch("cust_1", activity("a1"))], ownership(world))
+        with pytest.raises(LogUnavailable):
+            await log.prepare()
+        with pytest.raises(LogUnavailable):
+            await appended(log, 0)
+        with pytest.raises(LogUnavailable):
+            async with log.join():
+                pass
+
+        await in_the_end(log.prepare, within_seconds=61)
+        await appended(log, 0, ([batch("cust_1", activity("a1"))], ownership(world)))
+
+        assert len(await world.committed("activities")) == 1
+
+    @pytest.mark.xfail(strict=True, reason="the log in memory has one activities list and no partitions of it")
+    async def test_partitioned_by_customer_the_activities_of_one_stay_in_one_partition(self, world: MemoryWorld) -> None:
+        log = world.log(partition_by="customer")
+        await log.prepare()
+        await appended(log, 0, ([batch(f"cust_{i}", activity(f"a{i}")) for i in range(20)], ownership(world)))
+
+        assert len({one.partition for one in await world.committed("activities")}) > 1
+
+
+class TestKafkaLog(LogContract):
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return "asyncio", {"use_uvloop": True}
+
+    @pytest.fixture
+    def world(self, kafka: str) -> KafkaWorld:
+        return KafkaWorld(kafka)
+
+    @pytest.fixture(autouse=True)
+    async def no_task_outlives_its_block(self, anyio_backend: Any) -> AsyncIterator[None]:
+        before = asyncio.all_tasks()
+        yield
+        assert [task for task in asyncio.all_tasks() - before if not task.done() and "anyio" not in repr(task)] == []
+
+    async def test_partitioned_by_customer_the_activities_of_one_stay_in_one_partition(self, world: KafkaWorld) -> None:
+        log = world.log(partition_by="customer")
+        await log.prepare()
+        types = ("customer.created", "customer.updated", "redemption.succeeded", "customer.deleted")
+        batches = [batch(f"cust_{i}", *(activity(f"a{i}-{type}", type=type) for type in types)) for i in range(20)]
+        await appended(log, 0, (batches, ownership(world)))
+
+        places: dict[bytes, set[int | None]] = {}
+        for one in await world.committed("activities"):
+            places.setdefault(dict(one.headers)["ce_subject"], set()).add(one.partition)
+        assert len(places) == 20
+        assert all(len(partitions) == 1 for partitions in places.values())
+        assert len(set.union(*places.values())) > 1
+
+    async def test_missing_topics_are_created_so_that_nothing_is_lost_and_a_restore_stays_short(self, world: KafkaWorld) -> None:
+        logs = [world.log(partitions=3) for _ in range(3)]
+        counts: list[int] = []
+
+        async def prepare(log: Any) -> None:
+            counts.append(await log.prepare())
+
+        async with anyio.create_task_group() as tasks:
+            for log in logs:
+                tasks.start_soon(prepare, log)
+        settings = world.settings()
+        activities, dead_letters = await world.configs(settings.activities_topic), await world.configs(settings.dead_letters_topic)
+        checkpoints, watch = await world.configs(settings.checkpoints_topic), await world.configs(settings.watch_topic)
+
+        assert counts == [3, 3, 3]
+        assert (activities["cleanup.policy"], activities["retention.ms"]) == ("delete", str(30 * 24 * 3600 * 1000))
+        assert dead_letters["cleanup.policy"] == "delete"
+        for compacted in (checkpoints, watch):
+            assert compacted["cleanup.policy"] == "compact"
+            assert int(compacted["segment.bytes"]) <= 16 * 1024 * 1024
+            assert int(compacted["segment.ms"]) <= 600_000
+            assert float(compacted["min.cleanable.dirty.ratio"]) <= 0.1
+        assert await world.partitions(settings.activities_topic) == settings.activities_partitions
+        assert (await world.partitions(settings.watch_topic), await world.partitions(settings.dead_letters_topic)) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("topic", "configs", "said"),
+        [
+            ("activities_topic", {"cleanup.policy": "compact"}, "one record a key"),
+            ("activities_topic", {"cleanup.policy": "compact,delete"}, "one record a key"),
+            ("dead_letters_topic", {"cleanup.policy": "compact"}, "one record a key"),
+            ("checkpoints_topic", {"cleanup.policy": "delete"}, "forget customers"),
+            ("checkpoints_topic", {"cleanup.policy": "compact,delete"}, "forget customers"),
+            ("checkpoints_topic", {"cleanup.policy": "compact", "max.message.bytes": "500000"}, "max.message.bytes"),
+            ("watch_topic", {"cleanup.policy": "delete"}, "forget customers"),
+        ],
+    )
+    async def test_a_topic_that_would_lose_data_is_refused(self, world: KafkaWorld, topic: str, configs: dict[str, str], said: str) -> None:
+        name = getattr(world.settings(), topic)
+        await world.create(name, configs)
+
+        with pytest.raises(LogRefused, match=said) as refused:
+            await world.log().prepare()
+        assert name in str(refused.value)
+
+    async def test_what_fits_is_asked_of_the_topics(self, world: KafkaWorld) -> None:
+        settings = world.settings()
+        await world.create(settings.activities_topic, {"max.message.bytes": "3000"})
+        await world.create(settings.dead_letters_topic, {"max.message.bytes": "20000"})
+        log = world.log()
+        await log.prepare()
+        small, large = activity("a1", random.randbytes(2000)), activity("a2", random.randbytes(50_000))
+        await appended(log, 0, ([batch("cust_1", *[small] * 50, large)], ownership(world)))
+
+        assert [one.value for one in await world.committed("activities")] == [small.raw] * 50
+        (dead,) = await world.committed("dead_letters")
+        assert large.raw.startswith(dead.value)
+        assert len(dead.value) > 15_000
+
+    async def test_a_checkpoint_that_cannot_be_understood_is_refused_with_its_place(self, world: KafkaWorld) -> None:
+        log = world.log()
+        await log.prepare()
+        await appended(log, 0, ([batch("cust_1", activity())], ownership(world)))
+        await put(world, b"cust_2", b'{"v":2,"cursor":"2024-05-01T12:00:00.000Z"}')
+
+        with pytest.raises(LogRefused, match=r"cust_2.*offset 5.*newer version.*upgrade"):
+            await appended(log, 0)
+        await put(world, b"cust_2", b"{")
+        with pytest.raises(LogRefused, match=r"cust_2.*offset 8"):
+            await appended(log, 0)
+        await put(world, b"cust_2", None)
+        await appended(log, 0)
+
+    async def test_a_transaction_that_was_left_open_leaves_nothing(self, world: KafkaWorld) -> None:
+        log = world.log()
+        await log.prepare()
+        left = log.open(0)
+        writer: Any = await left.__aenter__()
+        await writer._producer.begin_transaction()
+        await (await writer._producer.send(world.settings().checkpoints_topic, b"{", key=b"cust_1", partition=0))
+        await (await writer._producer.send(world.settings().activities_topic, b"{}", key=b"x"))
+
+        async with log.open(0) as successor:
+            assert dict(successor.restored.checkpoints) == {}
+            await successor.append([batch("cust_2", activity("a1"))], ownership(world))
+        await left.__aexit__(None, None, None)
+
+        assert [one.value for one in await world.committed("activities")] == [b"{}"[:0] or activity("a1").raw]
+        async with log.open(0) as again:
+            assert set(again.restored.checkpoints) == {"cust_2"}
+
+    async def test_while_the_broker_is_away_everything_is_unavailable_in_bounded_time_and_then_works_again(self) -> None:
+        async with broker(log=print) as own:
+            world = KafkaWorld(own.bootstrap_servers)
+            log = world.log()
+            await log.prepare()
+            watcher, leave = Watcher(), anyio.Event()
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(lambda **status: watcher.watch(log, leave=leave, **status))
+                await until(lambda: watcher.owned == {0}, within_seconds=10)
+                async with log.open(0) as writer:
+                    await writer.append([batch("cust_1", activity("a1"))], ownership(world))
+                    await own.kill()
+                    started = time.monotonic()
+                    with pytest.raises(LogUnavailable):
+                        await writer.append([batch("cust_1", activity("a2"))], ownership(world))
+                    assert time.monotonic() - started < 20
+                    started = time.monotonic()
+                assert time.monotonic() - started < 6
+                for attempt in (log.prepare, lambda: appended(log, 0)):
+                    started = time.monotonic()
+                    with pytest.raises(LogUnavailable):
+                        await attempt()
+                    assert time.monotonic() - started < 25
+                silent_since = watcher.confirmed_at
+                await own.start()
+                await in_the_end(log.prepare, within_seconds=30)
+                await in_the_end(lambda: appended(log, 0, ([batch("cust_1", activity("a2"))], ownership(world))), within_seconds=30)
+                await until(lambda: watcher.confirmed_at > silent_since, within_seconds=30)
+                assert watcher.owned == {0}
+                leave.set()
+            assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1", b"a2"]
+
+    async def test_a_broker_that_cannot_be_reached_is_said_with_its_reason(self) -> None:
+        log = KafkaWorld("127.0.0.1:1").log()
+
+        with pytest.raises(LogUnavailable, match="refused|Connect"):
+            await log.prepare()
+        with pytest.raises(LogUnavailable):
+            async with log.join():
+                pass
+
+
+async def put(world: KafkaWorld, key: bytes, value: bytes | None) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    async with AIOKafkaProducer(bootstrap_servers=world.bootstrap_servers) as producer:
+        await producer.send_and_wait(world.settings().checkpoints_topic, value, key=key, partition=0)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    random.seed(5)
+    yield

@@ -6,7 +6,7 @@ ID_CHARACTERS_MAX = 1024
 """Percent-encoded, even the widest id of this length stays below what clients and proxies take for a path."""
 
 
-def refusal(id: str) -> str | None:  # noqa: A002 - what it is
+def refusal(id: str) -> str | None:
     """Why the id cannot stand in a path, as the end of a sentence; `None` where it can."""
     if not id:
         return "is empty"

@@ -56,7 +56,13 @@ class Explanation:
     details: str | None = None
 
     def __str__(self) -> str:
-        parts = [("HTTP", self.status), ("key", self.key), ("message", self.message), ("details", self.details), ("request_id", self.request_id)]
+        parts = [
+            ("HTTP", self.status),
+            ("key", self.key),
+            ("message", self.message),
+            ("details", self.details),
+            ("request_id", self.request_id),
+        ]
         return " ".join(f"{name}={value!r}" if isinstance(value, str) else f"{name} {value}" for name, value in parts if value is not None)
 
 
@@ -140,5 +146,3 @@ class Fenced(LogError):
 
 class LogRefused(LogError):
     """Kafka refuses, and will until somebody changes topics, permissions or settings."""
-
-

@@ -47,6 +47,6 @@ def _parse_any(text: str) -> int | None:
     return ms if MS_MIN <= ms <= MS_MAX else None
 
 
-def format(ms: int) -> str:  # noqa: A001 - read as `instant.format`
+def format(ms: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ`: the form that is sent and stored. Raises `OverflowError` outside of the years 1 to 9999."""
     return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"

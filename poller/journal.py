@@ -45,7 +45,9 @@ class Journal:
         """A page was understood; what is counted here is true whether it is committed or read again."""
         if batch.gap:
             self._counters.gaps_suspected += 1
-            self.event("gap_suspected", customer=batch.customer, cursor_ms=batch.checkpoint.cursor_ms, stepped_ms=batch.checkpoint.stepped_ms)
+            self.event(
+                "gap_suspected", customer=batch.customer, cursor_ms=batch.checkpoint.cursor_ms, stepped_ms=batch.checkpoint.stepped_ms
+            )
         if batch.dropped:
             self._counters.recent_ids_dropped += batch.dropped
             self.event("recent_ids_dropped", customer=batch.customer, dropped=batch.dropped)
@@ -64,7 +66,9 @@ class Journal:
             self._counters.freshness.observe(max(0.0, now - record.created_at_ms / 1000))
         if dead_letters:
             customers = sorted({batch.customer for batch in commit.batches if batch.dead_letters})
-            self.event("dead_lettered", count=len(dead_letters), customers=customers, reasons=sorted({letter.reason for letter in dead_letters}))
+            self.event(
+                "dead_lettered", count=len(dead_letters), customers=customers, reasons=sorted({letter.reason for letter in dead_letters})
+            )
         if records:
             newest = now - max(record.created_at_ms for record in records) / 1000
             self.event(
@@ -80,7 +84,9 @@ class Journal:
         self.event("partition_restored", partition=partition, checkpoints=len(restored.checkpoints), batches_dropped=len(dropped))
         if restored.ownership is not None:
             ledger = restored.ownership.ledger
-            self.event("budget_restored", partition=partition, calls=round(ledger.level, 2), cycle=ledger.cycle, cycle_spent=ledger.cycle_spent)
+            self.event(
+                "budget_restored", partition=partition, calls=round(ledger.level, 2), cycle=ledger.cycle, cycle_spent=ledger.cycle_spent
+            )
         for difference in differences:
             self.event("watched_set_differs", partition=partition, difference=difference)
 

@@ -88,9 +88,11 @@ async def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.setblocking(False)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(
+            error.errno, f"{error.strerror}: {host}:{port} (POLLER_ADMIN_HOST, POLLER_ADMIN_PORT; port 0: no admin server)"
+        ) from error
     return listener
 
 

@@ -1,14 +1,15 @@
 """`poller simulate`."""
 
+import socket
 import sys
 import time
 from typing import Annotated
 
-import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from poller.commands.output import say
+from poller.commands.until_stopped import run_until_stopped
 from poller.demo.api import Simulator
 from poller.demo.options import SimulatorOptions
 from poller.demo.serve import bind, serve_simulator
@@ -20,9 +21,11 @@ def simulate(
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="The port; 0: any free one.")] = 8081,
     options: Annotated[SimulatorOptions | None, Parameter(name="*")] = None,
 ) -> int:
-    listening = bind(host, port)
+    return run_until_stopped(_serve, Simulator(options or SimulatorOptions(), time.time), bind(host, port), host)
+
+
+async def _serve(simulator: Simulator, listening: socket.socket, host: str) -> None:
     address = f"http://{host}:{listening.getsockname()[1]}"
     say(f"Simulated API on {address}; its state: {address}/simulator/state; stop it with Ctrl-C.")
     sys.stdout.flush()
-    anyio.run(serve_simulator, Simulator(options or SimulatorOptions(), time.time), listening)
-    return 0
+    await serve_simulator(simulator, listening)

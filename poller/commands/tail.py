@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from poller.commands.tail_lines import Shown, json_line, readable_line
+from poller.commands.until_stopped import run_until_stopped
 from poller.config import KafkaSettings, load_kafka
 from poller.errors import LogRefused, SettingsError
 from poller.kafka.clients import REQUEST_SECONDS_MAX, make_reader, start
@@ -37,8 +38,8 @@ def tail(
     given = {f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers} if bootstrap_servers else {}
     settings = load_kafka({**os.environ, **given})
     show = _writer(json or not sys.stdout.isatty())
-    anyio.run(_follow, settings, _topic(topic, settings), from_beginning, Until(max_records, idle_seconds, time.monotonic()), show)
-    return 0
+    until = Until(max_records, idle_seconds, time.monotonic())
+    return run_until_stopped(_follow, settings, _topic(topic, settings), from_beginning, until, show)
 
 
 def _topic(given: str | None, settings: KafkaSettings) -> str:

@@ -53,7 +53,7 @@ def _value(value: bytes | None) -> dict[str, Any]:
 
 
 def is_json(value: bytes) -> bool:
-    """By its grammar alone: half a surrogate pair (`"\\ud83d"`) is well-formed, and msgspec refuses it."""
+    r"""By its grammar alone: half a surrogate pair (`"\ud83d"`) is well-formed, and msgspec refuses it."""
     try:
         msgspec.json.decode(value)
     except RecursionError:

@@ -4,7 +4,6 @@ Waits double from a first wait up to a longest one. Jitter keeps replicas and cu
 name of who waits and the count of failures, so the same history gives the same waits.
 """
 
-import math
 import zlib
 
 import msgspec

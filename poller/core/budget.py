@@ -126,11 +126,21 @@ class Budget(msgspec.Struct, frozen=True):
         if self.terms.cycle is None:
             return self.terms.calls_per_second
         _, _, end = self.terms.cycle.bounds(now)
-        return min(self.terms.calls_per_second, max(0, self._paced_left()) / max(end - now, 1.0))
+        return min(self.terms.calls_per_second, max(0, self.paced_left()) / max(end - now, 1.0))
 
     def cycle_left(self) -> int | None:
         """Calls left in the cycle, the reserve included; `None`: no cycle is configured."""
         return None if self.terms.cycle is None else self.terms.cycle.calls - self.cycle_spent
+
+    def paced_left(self) -> int:
+        """Calls left in the cycle, the reserve not included. Only where a cycle is configured."""
+        assert self.terms.cycle is not None
+        reserve = math.ceil(self.terms.cycle.calls * RESERVE)
+        return self.terms.cycle.calls - reserve - self.cycle_spent
+
+    def ahead(self, now: float) -> float:
+        """Calls that accrue while a grant lasts."""
+        return self.calls_per_second(now) * GRANT_SECONDS
 
     def available_at(self, now: float) -> float:
         """When the next call may start; `inf`: not before a commit grants it. Expects a refilled budget."""
@@ -140,9 +150,9 @@ class Budget(msgspec.Struct, frozen=True):
         """When a commit is worth making for the sake of its grant alone; `inf`: calls are still granted."""
         if self.allowance >= 1 or self.pending is not None:
             return math.inf
-        if self.terms.cycle is not None and self._paced_left() <= 0:
+        if self.terms.cycle is not None and self.paced_left() <= 0:
             return self.terms.cycle.bounds(now)[2]  # however full the bucket is
-        return self._level_reaches(1.0 - self._ahead(now), now)
+        return self._level_reaches(1.0 - self.ahead(now), now)
 
     def spend(self, now: float) -> "Budget":
         """A call starts."""
@@ -156,9 +166,9 @@ class Budget(msgspec.Struct, frozen=True):
     def prepare(self, now: float, last: bool) -> tuple["Budget", Ledger, int]:
         """A commit begins: the ledger that it carries, and its grant; the last one before a drain grants nothing."""
         budget = self.refill(now)
-        grant = 0 if last else max(0, math.floor(budget.level + budget._ahead(now) + LEVEL_ROUNDING))
+        grant = 0 if last else max(0, math.floor(budget.level + budget.ahead(now) + LEVEL_ROUNDING))
         if budget.terms.cycle is not None:
-            grant = min(grant, max(0, budget._paced_left()))
+            grant = min(grant, max(0, budget.paced_left()))
         ledger = Ledger(level=budget.level - grant, cycle=budget.cycle, cycle_spent=budget.cycle_spent + grant * self._counts())
         return msgspec.structs.replace(budget, allowance=min(budget.allowance, grant), pending=grant), ledger, grant
 
@@ -169,14 +179,6 @@ class Budget(msgspec.Struct, frozen=True):
 
     def _counts(self) -> int:
         return 0 if self.terms.cycle is None else 1
-
-    def _paced_left(self) -> int:
-        assert self.terms.cycle is not None
-        reserve = math.ceil(self.terms.cycle.calls * RESERVE)
-        return self.terms.cycle.calls - reserve - self.cycle_spent
-
-    def _ahead(self, now: float) -> float:
-        return self.calls_per_second(now) * GRANT_SECONDS
 
     def _level_reaches(self, level: float, now: float) -> float:
         if self.level >= level - LEVEL_ROUNDING:

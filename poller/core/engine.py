@@ -152,7 +152,9 @@ class Engine:
         customers = sum(len(owned.customers) for owned in self._owned.values())
         scheduled = sum(len(owned.schedule) for owned in self._owned.values())
         held = sum(len(held.batches) for held in self._held.values())
-        return f"<Engine {customers} customers, {scheduled} scheduled, {len(self._in_flight)} in flight, {held} held, partitions {self.owned}>"
+        return (
+            f"<Engine {customers} customers, {scheduled} scheduled, {len(self._in_flight)} in flight, {held} held, partitions {self.owned}>"
+        )
 
     # What the worker may ask.
 
@@ -420,7 +422,8 @@ class Engine:
 
     def _baseline(self, fetch: Fetch, going: Walk, server_ms: int | None) -> Checkpoint | None:
         """What the walk stands on. The first read of a customer that starts now must have begun early enough by the server's own time;
-        `None`: it did not, and is worth nothing but the time that it told. Where nothing tells the time, our own clock must do."""
+        `None`: it did not, and is worth nothing but the time that it told. Where nothing tells the time, our own clock must do.
+        """
         if fetch.base is not None or self._policy.start != "now":
             return fetch.start
         began_ms = math.floor(going.sent * 1000) if server_ms is None else server_ms

@@ -102,7 +102,7 @@ def stuck(walk: Walk) -> Walk | End:
     """The way did not lead on (or was refused): take the next one."""
     if walk.calls >= CALLS_MAX:
         return _end_of_calls(walk)
-    if walk.way < Way.AFTER_ID and len(walk.page_ids) >= 2:  # noqa: PLR2004 - the id cursor needs one to follow
+    if walk.way < Way.AFTER_ID and len(walk.page_ids) >= 2:
         return msgspec.structs.replace(walk, way=Way.AFTER_ID)
     if walk.way < Way.AFTER_DATE and walk.low_ms > 0:
         return msgspec.structs.replace(walk, way=Way.AFTER_DATE)

@@ -118,7 +118,7 @@ def _fetch_into(kept: Path, log: Say, gone: threading.Event) -> None:
                 partial.rename(kept)
             if kept.is_dir():
                 return
-        except Exception as error:  # noqa: BLE001 - whatever a network, a proxy or jgo can do; the last one is told
+        except Exception as error:  # whatever a network, a proxy or jgo can do; the last one is told
             if gone.is_set() or attempt == FETCH_ATTEMPTS_MAX:
                 raise BrokerFailed(f"Apache Kafka {KAFKA_VERSION} cannot be fetched", error) from error
             log(f"fetching Apache Kafka failed ({error}); once more…")
@@ -205,14 +205,16 @@ class Broker:
             await self._format(data)
         config = self._configured(data)
         offset = self._log_size()
-        self._process = self._spawn("kafka.Kafka", str(config))
+        self._process = process = self._spawn("kafka.Kafka", str(config))
         try:
             with anyio.move_on_after(START_SECONDS_MAX):
-                while self.running:
+                while process.poll() is None:
                     if STARTED in self._log_since(offset):
                         return
                     await anyio.sleep(POLL_SECONDS)
-            raise self.failure("it ended while starting" if not self.running else f"it did not start within {START_SECONDS_MAX:.0f} s")
+            raise self.failure(
+                "it ended while starting" if process.poll() is not None else f"it did not start within {START_SECONDS_MAX:.0f} s"
+            )
         except BaseException:
             await self.kill()
             raise
@@ -291,7 +293,7 @@ class Broker:
 async def _ended(process: subprocess.Popen[bytes], within_seconds: float) -> None:
     """Wait for its end, in vain at most `within_seconds`; the caller looks."""
     with anyio.move_on_after(within_seconds):
-        while process.poll() is None:
+        while process.poll() is None:  # noqa: ASYNC110 - a process that ends sets no event of ours
             await anyio.sleep(POLL_SECONDS)
 
 
@@ -346,7 +348,7 @@ def _defaults(port: int, controller_port: int) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def broker(*, port: int = 0, data_dir: Path | None = None, properties: Mapping[str, str] = {}, log: Say) -> AsyncIterator[Broker]:  # noqa: B006 - read only
+async def broker(*, port: int = 0, data_dir: Path | None = None, properties: Mapping[str, str] = {}, log: Say) -> AsyncIterator[Broker]:
     """A running Kafka on 127.0.0.1, ended with the block.
 
     `port` 0: a free one. `data_dir` `None`: a temporary one; otherwise it is made where missing, and its data is kept. `properties` come over
@@ -378,7 +380,9 @@ def _directory(data_dir: Path | None) -> Iterator[Path]:
 async def serve(port: int, data_dir: Path | None, log: Say) -> None:
     """Run a broker until cancelled. Raises `BrokerFailed`, also when it ends by itself."""
     async with broker(port=port, data_dir=data_dir, log=log) as running:
-        log(f"Apache Kafka {KAFKA_VERSION} serves {running.bootstrap_servers}; its data is in {running.data_dir}, its log in {running.log_path.name} there")
-        while running.running:
+        log(
+            f"Apache Kafka {KAFKA_VERSION} serves {running.bootstrap_servers}; its data is in {running.data_dir}, its log in {running.log_path.name} there"
+        )
+        while running.running:  # noqa: ASYNC110 - as in _ended
             await anyio.sleep(0.5)
         raise running.failure("it ended by itself")

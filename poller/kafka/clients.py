@@ -1,7 +1,5 @@
 """aiokafka's clients as we use them: every argument that matters, in one place."""
 
-from typing import Protocol
-
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -12,6 +10,7 @@ from aiokafka.errors import KafkaConnectionError
 from poller.config import KafkaSettings
 from poller.kafka.record import Limits
 from poller.kafka.security import connection_arguments
+from poller.kafka.workarounds import Client, start_client
 
 REQUEST_SECONDS_MAX = 10.0
 START_SECONDS_MAX = 20.0
@@ -25,17 +24,11 @@ FETCH_BYTES = 8 * 1024 * 1024
 REBALANCE_SECONDS_MAX = 60.0
 
 
-class Client(Protocol):
-    """What all of them have in common."""
-
-    async def start(self) -> None: ...
-
-
 async def start(client: Client, settings: KafkaSettings) -> None:
     """Start within `START_SECONDS_MAX`. aiokafka only says that it could not bootstrap: the error's cause says why."""
     try:
         with anyio.fail_after(START_SECONDS_MAX):
-            await client.start()
+            await start_client(client)
     except KafkaConnectionError as error:
         raise error from await _why_unreachable(settings)
 

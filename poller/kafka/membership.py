@@ -57,7 +57,7 @@ class Membership(Answers, ConsumerRebalanceListener):
             self._members_of_it = False
             self._tell(Assigned(frozenset()))
 
-    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # the eager protocol: always all
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # the eager protocol: always all
         self._rebalancing = True
         self._tell(Rebalancing())
 

@@ -5,7 +5,7 @@ Written for aiokafka 0.14, which `pyproject.toml` pins. Where a newer one no lon
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -87,6 +87,32 @@ def hear_answers(consumer: AIOKafkaConsumer, answers: Answers, clock: Callable[[
         return answer
 
     client.send = heard  # type: ignore[method-assign]
+
+
+# --------------------------------------------------------------------------------------------------------------- starting
+# Cancelled while it starts, a client forgets the connection that it bootstraps over, which is then closed, with a warning, whenever it is
+# collected. Starting takes some milliseconds, so it is allowed to come to its end.
+
+
+class Client(Protocol):
+    """What all of aiokafka's clients have in common."""
+
+    async def start(self) -> None: ...
+
+
+async def start_client(client: Client) -> None:
+    """`client.start()`, which a cancellation does not end before `CLOSE_SECONDS_MAX`."""
+    task = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.wait([task])
+    finally:
+        if not task.done():
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task], timeout=CLOSE_SECONDS_MAX)
+                task.cancel()
+                await asyncio.wait([task], timeout=CLOSE_SECONDS_MAX)
+        _retrieve(task)
+    task.result()
 
 
 # ------------------------------------------------------------------------------------------------------------- discarding

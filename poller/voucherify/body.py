@@ -1,11 +1,10 @@
-"""The body of an answer, within its limit: bytes received are counted, and inflating stops where the limit is passed.
+"""The body of an answer, within its limit: bytes received are counted, and inflating stops where the limit is passed. Pure.
 
 Memory is bounded by about twice the limit, whatever is sent: chunks are at most what one read of the socket gives, and inflating is told how
 much it may make of each.
 """
 
 import zlib
-from collections.abc import AsyncIterable
 
 from poller.errors import Undecodable
 
@@ -34,7 +33,7 @@ class Inflater:
             raise Undecodable("the compressed body is broken") from None
         self._left -= len(inflated)
         if self._left < 0:
-            raise Undecodable("the body inflates to more than the limit")
+            raise Undecodable("the body inflates to more than may be")
         if self._zlib.unused_data:
             raise Undecodable("more after the end of the compressed body")
         return inflated
@@ -44,19 +43,26 @@ class Inflater:
             raise Undecodable("the compressed body is cut off")
 
 
-async def read_body(chunks: AsyncIterable[bytes], coding: str, length: str | None, bytes_max: int) -> bytes:
-    """The whole body. Raises `Undecodable`, and whatever the chunks raise."""
-    if length is not None and length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > bytes_max):
-        raise Undecodable(f"the body is larger than {bytes_max} bytes")
-    inflater = None if coding in ("", "identity") else Inflater(coding, bytes_max)
-    received = 0
-    parts: list[bytes] = []
-    async for chunk in chunks:
-        received += len(chunk)
-        if received > bytes_max:
+class Body:
+    """What has been received of one body. Raises `Undecodable`, and nothing else."""
+
+    def __init__(self, coding: str, length: str | None, bytes_max: int) -> None:
+        """`coding` and `length` as the headers say them, `""` and `None` where they do not."""
+        if length is not None and length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > bytes_max):
             raise Undecodable(f"the body is larger than {bytes_max} bytes")
+        self._inflater = None if coding in ("", "identity") else Inflater(coding, bytes_max)
+        self._left = bytes_max
+        self._bytes_max = bytes_max
+        self._parts: list[bytes] = []
+
+    def take(self, chunk: bytes) -> None:
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise Undecodable(f"the body is larger than {self._bytes_max} bytes")
         if chunk:
-            parts.append(chunk if inflater is None else inflater.inflate(chunk))
-    if inflater is not None and received:
-        inflater.end()
-    return b"".join(parts)
+            self._parts.append(chunk if self._inflater is None else self._inflater.inflate(chunk))
+
+    def whole(self) -> bytes:
+        if self._inflater is not None and self._parts:
+            self._inflater.end()
+        return b"".join(self._parts)

@@ -16,11 +16,11 @@ from typing import Any, Literal, Protocol, Self
 import anyio
 import httpx
 
-from poller.errors import SettingsError, SourceError, Unreachable
+from poller.errors import SettingsError, SourceError, Undecodable, Unreachable
 from poller.model import Fetch, Page, Response
 from poller.voucherify import wire
 from poller.voucherify.auth import Revealing, TokenAuth
-from poller.voucherify.body import ACCEPT_ENCODING, read_body
+from poller.voucherify.body import ACCEPT_ENCODING, Body
 from poller.voucherify.failures import TEXT_CHARACTERS_MAX, failure
 from poller.voucherify.headers import Ending, clean, ending, quota, server_time
 from poller.voucherify.route import Endpoint, target
@@ -29,6 +29,10 @@ CONNECTIONS_MAX = 128
 """Above any number of calls in flight: a call never waits for a connection, which the library's pool does not always survive when cancelled."""
 
 CONNECT_SECONDS_MAX = 10.0
+CONNECT_SHARE = 1 / 3
+"""Of the call's time, for each of reaching the server and TLS. A handshake must end by a time of its own, before the whole call's: the library
+closes what timed out, but not what was cancelled."""
+
 KEEP_ALIVE_SECONDS = 60.0
 """Shorter than what load balancers keep; a connection that they closed all the same is noticed before it is used."""
 
@@ -140,7 +144,21 @@ class VoucherifySource:
 
 async def _body(answer: httpx.Response, bytes_max: int) -> bytes:
     coding = answer.headers.get("content-encoding", "").strip().lower()
-    return await read_body(answer.aiter_raw(), coding, answer.headers.get("content-length"), bytes_max)
+    body = Body(coding, answer.headers.get("content-length"), bytes_max)
+    refused: Undecodable | None = None
+    # What is refused is not received to its end. The next read is cancelled, which unwinds the library's nested generators from the inside;
+    # abandoning them would leave the connection to the garbage collector.
+    with anyio.CancelScope() as reading:
+        async for chunk in answer.aiter_raw():
+            if refused is None:
+                try:
+                    body.take(chunk)
+                except Undecodable as error:
+                    refused = error
+                    reading.cancel()
+    if refused is not None:
+        raise refused
+    return body.whole()
 
 
 async def _error_body(answer: httpx.Response) -> bytes:
@@ -184,7 +202,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _timeouts(timeout_seconds: float) -> Mapping[str, float | None]:
-    return httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS_MAX, timeout_seconds)).as_dict()
+    return httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS_MAX, timeout_seconds * CONNECT_SHARE)).as_dict()
 
 
 def _headers(base: str) -> httpx.Headers:

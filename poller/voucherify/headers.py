@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 from poller.model import Quota
 
-UNIX_SECONDS_MIN = 946_684_800
-UNIX_SECONDS_MAX = 4_102_444_800
-"""The years 2000 to 2100: outside of them an instant is taken for garbage (milliseconds, a countdown, an overflow)."""
+DATE_SECONDS_MAX = 4_102_444_800
+"""The year 2100."""
 
 WAIT_SECONDS_MAX = 100 * 86_400
-"""A cycle's wait can last a month; what is far beyond that is garbage."""
+"""A cycle's wait can last a month; what is far from now, either way, is garbage: milliseconds, a countdown, an overflow."""
 
 QUOTA_MAX = 10**12
 TEXT_CHARACTERS_MAX = 100
@@ -47,9 +46,9 @@ def quota(headers: Headers, server_time: float | None) -> Quota:
 def resets_at(headers: Headers, server_time: float | None) -> float | None:
     """`X-Rate-Limit-Retry`, Unix time in seconds."""
     at = _decimal(headers.get("x-rate-limit-retry"))
-    if at is None or not UNIX_SECONDS_MIN <= at <= UNIX_SECONDS_MAX:
+    if at is None or at > DATE_SECONDS_MAX:
         return None
-    return at if server_time is None or at - server_time <= WAIT_SECONDS_MAX else None
+    return at if server_time is None or abs(at - server_time) <= WAIT_SECONDS_MAX else None
 
 
 def server_time(headers: Headers) -> float | None:
@@ -103,4 +102,4 @@ def _date(text: str) -> float | None:
         at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return at if UNIX_SECONDS_MIN <= at <= UNIX_SECONDS_MAX else None
+    return at if 0 <= at <= DATE_SECONDS_MAX else None

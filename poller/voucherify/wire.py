@@ -86,7 +86,7 @@ def _entry(raw: bytes) -> Activity | DeadLetter:
     return _activity(head.id, head.type, head.created_at, raw)
 
 
-def _activity(id: str, type: str, created_at: str, raw: bytes) -> Activity | DeadLetter:  # noqa: A002 - the API's names
+def _activity(id: str, type: str, created_at: str, raw: bytes) -> Activity | DeadLetter:
     created_at_ms = instant.parse(created_at) if len(created_at) <= CREATED_AT_CHARACTERS_MAX else None
     if created_at_ms is None:
         return DeadLetter("created_at is no instant", raw)

@@ -41,7 +41,9 @@ class Seen(msgspec.Struct, frozen=True):
 class World(Protocol):
     """A cluster of its own, and what a test does to it."""
 
-    def log(self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key") -> Log: ...
+    def log(
+        self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key"
+    ) -> Log: ...
     async def committed(self, topic: Topic) -> list[Seen]: ...
     def fail_next(self, writer: Any, when: Literal["before", "after"]) -> None: ...
     def silence(self, log: Any, events: Any) -> Callable[[], None]: ...
@@ -56,7 +58,9 @@ class MemoryWorld:
     def application_id(self, application: str = APPLICATION) -> str:
         return application
 
-    def log(self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key") -> Log:
+    def log(
+        self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key"
+    ) -> Log:
         assert partition_by in ("key", "customer")
         if self.kafka.partitions < partitions:
             self.kafka.add_partitions(partitions)
@@ -97,7 +101,9 @@ class KafkaWorld:
         }
         return KafkaSettings(**{**given, **others})
 
-    def log(self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key") -> Log:
+    def log(
+        self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key"
+    ) -> Log:
         settings = self.settings(
             application_id=self.application_id(application), checkpoint_partitions=partitions, partition_by=partition_by
         )
@@ -106,11 +112,17 @@ class KafkaWorld:
     async def committed(self, topic: Topic) -> list[Seen]:
         """As a consumer's reader would: until nothing more comes."""
         settings = self.settings()
-        name = {"activities": settings.activities_topic, "checkpoints": settings.checkpoints_topic, "dead_letters": settings.dead_letters_topic}[
-            topic
-        ]
+        name = {
+            "activities": settings.activities_topic,
+            "checkpoints": settings.checkpoints_topic,
+            "dead_letters": settings.dead_letters_topic,
+        }[topic]
         reader = AIOKafkaConsumer(
-            name, bootstrap_servers=self.bootstrap_servers, isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
+            name,
+            bootstrap_servers=self.bootstrap_servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
         )
         await reader.start()
         try:
@@ -123,7 +135,7 @@ class KafkaWorld:
         heard_at = time.monotonic()
         while time.monotonic() - heard_at < QUIET_SECONDS:
             for records in (await reader.getmany(timeout_ms=100)).values():
-                seen += [Seen(one.key, one.value, tuple(one.headers), one.partition) for one in records]
+                seen += [Seen(one.key or b"", one.value or b"", tuple(one.headers), one.partition) for one in records]
                 heard_at = time.monotonic()
         return seen
 
@@ -204,19 +216,13 @@ class Watcher:
             self.events.append(event)
 
     @property
-    def owned(self) -> frozenset[int] | None:
+    def owned(self) -> set[int] | None:
         assignments = [event.partitions for event in self.events if isinstance(event, Assigned)]
-        return assignments[-1] if assignments else None
+        return set(assignments[-1]) if assignments else None
 
     @property
     def confirmed_at(self) -> float:
         return max((event.at for event in self.events if isinstance(event, Confirmed)), default=-1.0)
-
-
-async def until(condition: Callable[[], bool], *, within_seconds: float) -> None:
-    with anyio.fail_after(within_seconds):
-        while not condition():
-            await anyio.sleep(0.02)
 
 
 async def in_the_end(attempt: Callable[[], Awaitable[Any]], *, within_seconds: float) -> Any:

@@ -18,7 +18,11 @@ UNSETTLED_MAX = 5
 def stored(id: str, at: float, late: float = 0.0, gone_at: float = math.inf, micros: int = 0) -> Stored:
     """An activity created `at` seconds after the epoch of the test, and shown `late` seconds after that."""
     return Stored(
-        id=id, type="customer.created", created_at_us=round((EPOCH + at) * 1000) * 1000 + micros, shown_at=EPOCH + at + late, gone_at=gone_at
+        id=id,
+        type="customer.created",
+        created_at_us=round((EPOCH + at) * 1000) * 1000 + micros,
+        shown_at=EPOCH + at + late,
+        gone_at=gone_at,
     )
 
 
@@ -52,6 +56,9 @@ class Log:
 
     def restored(self) -> Restored:
         return Restored(dict(self.checkpoints), self.ownership)
+
+    def copy(self) -> "Log":
+        return Log(dict(self.checkpoints), self.ownership, list(self.published))
 
 
 @dataclass
@@ -94,6 +101,10 @@ class Reader:
     calls: int = 0
     clock_offset: float = 0.0
     """How far the reader's clock is ahead."""
+    killed_at: frozenset[int] = frozenset()
+    """Calls whose page is lost with the process, as it is killed before the commit."""
+    restarted_at: frozenset[int] = frozenset()
+    """Calls after whose commit the process is restarted."""
 
     def __post_init__(self) -> None:
         self.restart()
@@ -135,6 +146,9 @@ class Reader:
         else:
             self.now += CALL_SECONDS / 2
             batch = self.engine.page_received(fetch, page, self.time)
+        if self.calls in self.killed_at:
+            self.restart()
+            return None
         if batch is None:
             self.unsettled += 1
         else:
@@ -143,6 +157,8 @@ class Reader:
             self.reads += batch.walk is None
         self.now += self.policy.commit_seconds
         self.commit()
+        if self.calls in self.restarted_at:
+            self.restart()
         return batch
 
     def read(self, times: int = 1, calls_max: int = 2_000) -> None:

@@ -1,0 +1,74 @@
+# Everything that a fresh clone needs, with Python 3.11, make and the package registries: each target sets up what it stands on.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+# A shim named python3.11 may exist without a Python behind it: ask it to run.
+PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location --require-hashes
+SUITES := unit property simulation integration fault
+
+.PHONY: help
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.installed-demo ## Broker, simulated API and two pollers, live; SECONDS=30 stops by itself and compares with the truth
+	@$(BIN)/poller demo $(if $(SECONDS),--seconds $(SECONDS))
+
+# One process, so that no test runs twice and one summary ends it; coverage counts the unit and property tests only (tests/conftest.py).
+.PHONY: test
+test: $(VENV)/.installed-dev ## Every suite: unit, property, simulation, integration, fault; the core's branches are all covered
+	@$(BIN)/python -m pytest $(wildcard $(SUITES:%=tests/%)) \
+		--durations=10 --durations-min=1 --cov=poller.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
+.PHONY: check
+check: $(VENV)/.installed-dev ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.installed-dev ## Format, and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lock
+lock: $(VENV)/.installed-dev ## Pin anew what pyproject.toml asks for (UPGRADE=1: to the newest)
+	@echo "resolving, and collecting the hash of every file that may be installed (about a minute)…"
+	$(COMPILE) --only-build-deps --build-deps-for editable --output-file requirements/build.txt pyproject.toml
+	$(COMPILE) --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) --constraint requirements/run.txt --extra demo --output-file requirements/demo.txt pyproject.toml
+	$(COMPILE) --constraint requirements/build.txt --constraint requirements/demo.txt --extra demo --extra dev --output-file requirements/dev.txt pyproject.toml
+
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet $(if $(UPGRADE),--upgrade) --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+.PHONY: clean
+clean: ## Remove what was made here: the virtual environment and every cache
+	rm -rf $(VENV) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "This needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true). Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making a virtual environment in $(VENV) with $$($(PYTHON) --version)…"
+	@$(PYTHON) -m venv $(VENV)
+
+# `venv` completes an environment whose making was interrupted: pip comes last.
+define install
+@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+@echo "installing $(words $(shell grep -o '^[a-zA-Z0-9._-]*==' $(1))) pinned packages from $(1) (once; some minutes on a slow line)…"
+@$(PIP_INSTALL) -r requirements/build.txt -r $(1)
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+@touch $@
+endef
+
+$(VENV)/.installed-demo: Makefile pyproject.toml requirements/build.txt requirements/demo.txt | $(BIN)/python
+	$(call install,requirements/demo.txt)
+
+$(VENV)/.installed-dev: Makefile pyproject.toml requirements/build.txt requirements/dev.txt | $(BIN)/python
+	$(call install,requirements/dev.txt)
+	@touch $(VENV)/.installed-demo

@@ -1,0 +1,197 @@
+"""`poller check`: would it run? Nothing is changed: no topic created, no group joined, no transactional id taken; one call is made."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient
+from cyclopts import Parameter
+
+from poller.commands.output import say_json, say_table
+from poller.config import KafkaSettings, Settings, load, warnings
+from poller.errors import (
+    CustomerUnknown,
+    Explanation,
+    Forbidden,
+    Limited,
+    LogError,
+    PlanExceeded,
+    Rejected,
+    RouteGone,
+    SettingsError,
+    SourceError,
+    Unauthorized,
+)
+from poller.kafka.clients import REQUEST_SECONDS_MAX, make_admin, start
+from poller.kafka.failures import translated
+from poller.kafka.topics import Wanted, describe, faults_of, wanted_topics
+from poller.model import Checkpoint, Fetch, Page, Query, Walk
+from poller.voucherify.client import VoucherifySource
+
+FAILED, UNUSABLE = 1, 2
+CLOSE_SECONDS_MAX = 2.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was tried."""
+
+    check: str
+    ok: bool | None
+    """`None`: it could not be tried, because of another."""
+    said: str
+
+    @property
+    def mark(self) -> str:
+        return "–" if self.ok is None else "✓" if self.ok else "✗"
+
+
+def check(*, json: Annotated[bool, Parameter(negative="", show_default=False, help="As JSON.")] = False) -> int:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it would say is found out here
+    try:
+        settings = load(os.environ)
+    except SettingsError as error:
+        _report([Finding("settings", False, fault) for fault in error.faults], json)
+        return UNUSABLE
+    findings = [*_settings_findings(settings), *anyio.run(_outside, settings)]
+    _report(findings, json)
+    return FAILED if any(finding.ok is False for finding in findings) else 0
+
+
+def _report(findings: Sequence[Finding], json: bool) -> None:
+    if json:
+        say_json(findings)
+    else:
+        say_table(("", "check", "result"), [(finding.mark, finding.check, finding.said) for finding in findings])
+
+
+def _settings_findings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("settings", True, f"can be used; {len(settings.customers)} customers")
+    for warning in warnings(settings):
+        yield Finding("settings", True, f"but is it meant? {warning}")
+
+
+async def _outside(settings: Settings) -> list[Finding]:
+    return [*await _api_findings(settings), *await _kafka_findings(settings.kafka)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------- API
+
+
+async def _api_findings(settings: Settings) -> list[Finding]:
+    """From one call, for the first customer."""
+    now = time.time()
+    begin_ms = int((now - settings.lookback_seconds) * 1000)
+    fetch = Fetch(
+        customer=settings.customers[0],
+        partition=0,
+        query=Query(start_date_ms=begin_ms),
+        at=now,
+        walk=Walk(sent=now, low_ms=begin_ms),
+        base=None,
+        start=Checkpoint(cursor_ms=begin_ms),
+    )
+    try:
+        async with VoucherifySource(settings.voucherify) as source:
+            page = source.decode(await source.fetch(fetch))
+    except SettingsError as error:
+        return [Finding("api", False, str(error))]
+    except SourceError as error:
+        return findings_of_failure(error)
+    return [
+        Finding("api", True, f"{settings.voucherify.url} answers{_quota(page)}"),
+        Finding("credentials", True, "accepted"),
+        Finding("permission", True, "customers can be read"),
+        Finding("customer", True, f"the first customer can be read; {len(page.entries)} activities within the lookback"),
+    ]
+
+
+def _quota(page: Page) -> str:
+    limit, remaining = page.quota.limit, page.quota.remaining
+    return "" if limit is None or remaining is None else f"; {remaining} of {limit} calls remain in its window"
+
+
+STEPS = ("api", "credentials", "permission", "customer")
+FAILS_AT: dict[type[SourceError], str] = {
+    Unauthorized: "credentials",
+    Forbidden: "permission",
+    CustomerUnknown: "customer",
+    Rejected: "customer",
+}
+"""At which step an error says no; what comes before has been passed. All others: at the first."""
+
+
+def findings_of_failure(error: SourceError) -> list[Finding]:
+    """What a failed call says of each step, and what to do."""
+    failed = STEPS.index(FAILS_AT.get(type(error), "api"))
+    return [
+        *(Finding(step, True, "reached" if step == "api" else "accepted") for step in STEPS[:failed]),
+        Finding(STEPS[failed], False, f"{error}{_remedy(error)}"),
+        *(Finding(step, None, f"not known: see {STEPS[failed]}") for step in STEPS[failed + 1 :]),
+    ]
+
+
+def _remedy(error: SourceError) -> str:
+    match error:
+        case CustomerUnknown():
+            return ": check the first id of POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE, and that it is of this project"
+        case Limited():
+            return ": try again later; other clients of the project spend from the same quota"
+        case Unauthorized() | Forbidden() | RouteGone() | PlanExceeded():
+            return ""  # these say it themselves
+        case Rejected() if isinstance(error.explanation, Explanation) and 300 <= (error.explanation.status or 0) < 400:
+            return ": set POLLER_VOUCHERIFY_URL to where the API itself is"
+        case _:
+            return ": check POLLER_VOUCHERIFY_URL, POLLER_VOUCHERIFY_PROXY_URL, POLLER_VOUCHERIFY_CA_FILE, and that the network lets this host out"
+
+
+# --------------------------------------------------------------------------------------------------------------------- Kafka
+
+
+async def _kafka_findings(settings: KafkaSettings) -> list[Finding]:
+    wanted = wanted_topics(settings)
+    try:
+        with translated("asking the brokers"):
+            admin = make_admin(settings)
+            try:
+                await start(admin, settings)
+                found = await _describe(admin, wanted)
+            finally:
+                await _close(admin)
+    except LogError as error:
+        return [
+            Finding("broker", False, f"{error}: check POLLER_KAFKA_BOOTSTRAP_SERVERS and the other POLLER_KAFKA_ settings"),
+            *(Finding("topic", None, f"{one.name}: not known: see broker") for one in wanted),
+        ]
+    return [
+        Finding("broker", True, f"{settings.bootstrap_servers} answers"),
+        *(topic_finding(one, *found.get(one.name, (None, 0))) for one in wanted),
+    ]
+
+
+async def _describe(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) -> dict[str, tuple[dict[str, str], int]]:
+    """Settings and number of partitions of those that are there. The others are not asked for: brokers may create what is."""
+    with anyio.fail_after(REQUEST_SECONDS_MAX):
+        configs = await describe(admin, wanted)
+        topics: list[dict[str, Any]] = await admin.describe_topics(list(configs)) if configs else []
+    partitions = {topic["topic"]: len(topic["partitions"]) for topic in topics}
+    return {name: (dict(config), partitions[name]) for name, config in configs.items()}
+
+
+def topic_finding(wanted: Wanted, configs: dict[str, str] | None, partitions: int) -> Finding:
+    if configs is None:
+        return Finding("topic", True, f"{wanted.name}: is missing; it will be created with {_counted(wanted.partitions)}")
+    faults = faults_of(wanted, configs, partitions)
+    return Finding("topic", not faults, "; ".join(faults) or f"{wanted.name}: is there, with {_counted(partitions)}")
+
+
+def _counted(partitions: int) -> str:
+    return "1 partition" if partitions == 1 else f"{partitions} partitions"
+
+
+async def _close(admin: AIOKafkaAdminClient) -> None:
+    with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
+        await admin.close()

@@ -1,0 +1,134 @@
+"""The judges can see: with any one safeguard taken away, a judge objects."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+
+from poller.core import dedupe
+from poller.core.budget import Budget, Cycle, Terms
+from poller.core.engine import Engine, Policy
+from poller.errors import LogUnavailable, SourceError
+from poller.kafka.memory import MemoryLog, MemoryWriter
+from poller.kafka.record import Destination, records_of
+from poller.model import Batch, Fetch, Ledger, Ownership
+from tests.support.world import EPOCH, Objection, Plan, World, run
+
+PLAN = Plan(seed=11, hours=1.0, kills=8, commit_failures=0.1)
+
+
+@contextmanager
+def swapped(owner: Any, name: str, mutant: Any) -> Iterator[None]:
+    whole = owner.__dict__[name]
+    setattr(owner, name, mutant)
+    try:
+        yield
+    finally:
+        setattr(owner, name, whole)
+
+
+class NoLookback(World):
+    def policy(self) -> Policy:
+        return msgspec.structs.replace(super().policy(), lookback_ms=0)
+
+
+def test_without_a_lookback_something_is_lost() -> None:
+    world = run(PLAN, NoLookback)
+
+    with pytest.raises(Objection, match="lost [1-9]"):
+        world.judge_safety()
+
+
+def test_without_recent_ids_something_is_published_twice() -> None:
+    with swapped(dedupe, "forget", lambda recent, cursor_ms: ({}, cursor_ms, 0)):
+        world = run(PLAN)
+
+    with pytest.raises(Objection, match="twice [1-9]"):
+        world.judge_safety()
+
+
+def test_a_checkpoint_that_moves_though_nothing_was_committed_loses_something() -> None:
+    append = MemoryWriter.append
+
+    async def believing(writer: MemoryWriter, batches: Sequence[Batch], ownership: Ownership) -> None:
+        try:
+            await append(writer, batches, ownership)
+        except LogUnavailable:
+            writer._usable = True
+
+    with swapped(MemoryWriter, "append", believing):
+        world = run(PLAN)
+
+    with pytest.raises(Objection, match="lost [1-9]"):
+        world.judge_safety()
+
+
+def test_records_and_checkpoint_in_two_transactions_lose_something() -> None:
+    commit = MemoryLog.commit
+
+    async def in_two(log: MemoryLog, partition: int, epoch: int, batches: Sequence[Batch], ownership: Ownership) -> None:
+        records = records_of(batches, ownership, Destination(partition=partition, source_url=log._source_url, limits=log.kafka.limits))
+        log.kafka.commit(partition, epoch, [record for record in records if record.topic == "checkpoints"])
+        await commit(log, partition, epoch, batches, ownership)
+
+    with swapped(MemoryLog, "commit", in_two):
+        world = run(PLAN)
+
+    with pytest.raises(Objection, match="lost [1-9]"):
+        world.judge_safety()
+
+
+def test_a_failed_call_that_forgets_its_customer_loses_something() -> None:
+    def forgetful(engine: Engine, fetch: Fetch, error: SourceError, now: float) -> None:
+        engine._landed(fetch)
+
+    with swapped(Engine, "fetch_failed", forgetful):
+        world = run(Plan(seed=11, hours=1.0, kills=0, rebalances=0, outages=0, commit_failures=0))
+
+    with pytest.raises(Objection):
+        world.judge_safety()
+
+
+ZONE = timezone(timedelta(hours=15))
+"""Where it is 23:00 when a simulation begins."""
+
+
+class LastHourOfTheCycle(World):
+    """The cycle ends an hour after the simulation begins."""
+
+    cycle = Cycle(calls=900, reset_day=datetime.fromtimestamp(EPOCH + 3600, ZONE).day, zone=ZONE)
+
+    def policy(self) -> Policy:
+        return msgspec.structs.replace(super().policy(), cycle=self.cycle)
+
+    def judge_cycle(self) -> int:
+        _, _, end = self.cycle.bounds(EPOCH)
+        spent = sum(call.at < end for call in self.simulator.calls)
+        if spent > self.cycle.calls:
+            raise Objection(f"{spent} calls in a cycle of {self.cycle.calls}")
+        return spent
+
+
+CYCLE_PLAN = Plan(seed=12, hours=1.5, kills=6, outages=0)
+
+
+def test_restarts_do_not_spend_a_cycle_twice() -> None:
+    world = run(CYCLE_PLAN, LastHourOfTheCycle)
+
+    assert world.judge_cycle() > 0.9 * LastHourOfTheCycle.cycle.calls
+
+
+def test_a_budget_that_is_forgotten_at_a_restart_is_overspent() -> None:
+    restore: Callable[[Terms, Ledger | None, float], Budget] = Budget.restore
+
+    def forgetful(_cls: type[Budget], terms: Terms, _ledger: Ledger | None, now: float) -> Budget:
+        return restore(terms, Ledger(level=terms.capacity), now)
+
+    with swapped(Budget, "restore", classmethod(forgetful)):
+        world = run(CYCLE_PLAN, LastHourOfTheCycle)
+
+    with pytest.raises(Objection):
+        world.judge_cycle()

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from zoneinfo import ZoneInfo
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 
 from poller.admin import http as admin
 from poller.config import BudgetSettings, Settings, read_customers, start_report, warnings
@@ -42,7 +43,8 @@ async def run(settings: Settings) -> int:
         async with one_error(), anyio.create_task_group() as services:
             services.start_soon(drain_on_signal, worker)
             services.start_soon(follow_customers_file, settings, engine, worker, journal)
-            start_admin(services, settings, worker)
+            if settings.admin_port:
+                await services.start(serve_admin, settings, worker)
             await worker.run()
             services.cancel_scope.cancel()
     journal.event("stopped")
@@ -119,9 +121,13 @@ def tell_settings(settings: Settings, journal: Journal) -> None:
         journal.event("settings_doubtful", warning=warning)
 
 
-def start_admin(services: TaskGroup, settings: Settings, worker: Worker) -> None:
-    if settings.admin_port:
-        services.start_soon(admin.serve, admin.make_app(worker.live, worker.ready), settings.admin_host, settings.admin_port)
+async def serve_admin(settings: Settings, worker: Worker, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+    host, port = settings.admin_host, settings.admin_port
+    try:
+        await admin.serve(admin.make_app(worker.live, worker.ready), host, port, started=lambda _: task_status.started())
+    except OSError as error:
+        fault = f"POLLER_ADMIN_PORT={port}: cannot listen on {host} ({error.strerror}): choose another port, or 0 for no admin server"
+        raise SettingsError([fault]) from error
 
 
 async def drain_on_signal(worker: Worker) -> None:

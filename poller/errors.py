@@ -17,6 +17,7 @@
         ├── LogUnavailable            a new producer, restore, try again
         ├── Fenced                    somebody else owns the partition: confirm membership first
         └── LogRefused                say it, try again slowly: somebody must mend topics, permissions or settings
+            └── NotOurs               say it and end: no waiting makes the topic ours
 
 An error of a library is translated once, at the edge that called it, with `raise … from`. The docstring is the message; what the
 constructor is given is appended.
@@ -146,3 +147,7 @@ class Fenced(LogError):
 
 class LogRefused(LogError):
     """Kafka refuses, and will until somebody changes topics, permissions or settings."""
+
+
+class NotOurs(LogRefused):
+    """The checkpoint topic belongs to another deployment."""

@@ -6,6 +6,7 @@ libraries, rendered alike, with secrets taken out twice: by type (`Secret`), and
 
 import json
 import logging
+import math
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,7 @@ EventName = Literal[
     "budget_restored",
     "watched_set_changed",
     "watched_set_differs",
+    "admin_failed",
     "draining",
     "drained",
     "stopped",
@@ -85,6 +87,7 @@ EVENTS: Mapping[EventName, Event] = {
     "budget_restored": Event(logging.INFO, "The budget goes on where its last owner left it."),
     "watched_set_changed": Event(logging.INFO, "Customers were added or removed."),
     "watched_set_differs": Event(logging.WARNING, "The last owner of a partition was configured with another list of customers."),
+    "admin_failed": Event(logging.ERROR, "The admin server's address cannot be had; the poller works without it."),
     "draining": Event(logging.INFO, "Stopping: what is in flight is finished."),
     "drained": Event(logging.INFO, "Nothing is in flight any more."),
     "stopped": Event(logging.INFO, "The process ends."),
@@ -247,8 +250,12 @@ EventDict = Any
 """structlog's own type is a mutable mapping of anything; a processor takes and returns it."""
 
 
+FIRST = ("timestamp", "level", "event")
+
+
 def _plain_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    return {key: _plain(value) for key, value in event.items()}
+    """What can be shown, what every line has first."""
+    return {key: _plain(event[key]) for key in (*FIRST, *(key for key in event if key not in FIRST))}
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911  # a table of types
@@ -258,8 +265,10 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911  # a table of types
             return masked(value)
         case str():
             return value if len(value) <= TEXT_CHARACTERS_MAX else f"{value[:TEXT_CHARACTERS_MAX]}… ({len(value)} characters)"
-        case None | bool() | int() | float():
+        case None | bool() | int():
             return value
+        case float():
+            return value if math.isfinite(value) else str(value)  # JSON has no word for the others
         case BaseException():
             return _plain(f"{type(value).__name__}: {value}")
         case Mapping():

@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from poller.core.backoff import Backoff
 from poller.core.engine import Engine
-from poller.errors import Fenced, LogError, LogRefused, SourceError
+from poller.errors import Fenced, LogError, LogRefused, NotOurs, SourceError
 from poller.journal import Journal
 from poller.model import Assigned, Batch, Commit, Confirmed, Fetch, MembershipEvent, Ownership, Page, Rebalancing, Response, Restored, Wait
 from poller.telemetry import EventName
@@ -115,7 +115,7 @@ class Worker:
         self._join_failures = 0
         self._turned_at = -math.inf
         self._draining = False
-        self._refused: LogRefused | None = None
+        self._not_ours: NotOurs | None = None
 
     async def run(self) -> None:
         """Work until `drain`. Raises `LogRefused` where the topics or their owner are not what the settings say."""
@@ -130,8 +130,8 @@ class Worker:
             await self._finish()
             tasks.cancel_scope.cancel()
         self._journal.event("drained", in_flight=self._engine.in_flight)
-        if self._refused is not None:
-            raise self._refused
+        if self._not_ours is not None:
+            raise self._not_ours
 
     def drain(self) -> None:
         """Make no more calls, publish what is there, and end. May be called at any time, also twice."""
@@ -154,6 +154,8 @@ class Worker:
             return False, "draining"
         if self._assigned is None:
             return False, "not yet a member of the group"
+        if self._engine.refused:
+            return False, self._engine.refused
         waiting = sorted(self._assigned - set(self._engine.owned))
         if waiting:
             return False, f"restoring partitions {waiting}"
@@ -267,6 +269,10 @@ class Worker:
                         failures = 0
                         await self._publish(partition, writer)
                         break
+                except NotOurs as error:
+                    self._not_ours = error
+                    self.drain()
+                    break
                 except LogError as error:
                     await checkpoint_if_cancelled()  # a partition that was taken may be ours anew, in another task
                     self._engine.suspended(partition)
@@ -280,9 +286,7 @@ class Worker:
         restored = writer.restored
         refusal = self._engine.ownership_refusal(restored)
         if refusal is not None:
-            self._refused = LogRefused(f"partition {partition} of the checkpoint topic", refusal)
-            self.drain()
-            raise self._refused
+            raise NotOurs(refusal)
         now = self._clock()
         dropped = self._engine.assigned(partition, restored, now)
         self._journal.restored(partition, restored, dropped, self._engine.ownership_differences(restored))

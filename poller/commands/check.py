@@ -69,7 +69,7 @@ def _report(findings: Sequence[Finding], json: bool) -> None:
 
 
 def _settings_findings(settings: Settings) -> Iterator[Finding]:
-    yield Finding("settings", True, f"can be used; {len(settings.customers)} customers")
+    yield Finding("settings", True, f"can be used; {_counted(len(settings.customers), 'customer')}")
     for warning in warnings(settings):
         yield Finding("settings", True, f"but is it meant? {warning}")
 
@@ -183,13 +183,13 @@ async def _describe(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) -> dic
 
 def topic_finding(wanted: Wanted, configs: dict[str, str] | None, partitions: int) -> Finding:
     if configs is None:
-        return Finding("topic", True, f"{wanted.name}: is missing; it will be created with {_counted(wanted.partitions)}")
+        return Finding("topic", True, f"{wanted.name}: is missing; it will be created with {_counted(wanted.partitions, 'partition')}")
     faults = faults_of(wanted, configs, partitions)
-    return Finding("topic", not faults, "; ".join(faults) or f"{wanted.name}: is there, with {_counted(partitions)}")
+    return Finding("topic", not faults, "; ".join(faults) or f"{wanted.name}: is there, with {_counted(partitions, 'partition')}")
 
 
-def _counted(partitions: int) -> str:
-    return "1 partition" if partitions == 1 else f"{partitions} partitions"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 async def _close(admin: AIOKafkaAdminClient) -> None:

@@ -8,7 +8,19 @@ import zlib
 
 import msgspec
 
-from poller.errors import CustomerUnknown, Limited, Rejected, ServerFault, SourceError, Undecodable, Unreachable
+from poller.errors import (
+    CustomerUnknown,
+    Forbidden,
+    Limited,
+    PlanExceeded,
+    Rejected,
+    RouteGone,
+    ServerFault,
+    SourceError,
+    Unauthorized,
+    Undecodable,
+    Unreachable,
+)
 
 JITTER = 0.25
 """The part of a wait that is drawn."""
@@ -43,8 +55,11 @@ REJECTED = Backoff(first_seconds=60, longest_seconds=3_600)
 OUTAGE = Backoff(first_seconds=1, longest_seconds=60)
 """The API fails whoever is asked for: every call waits."""
 
+TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone)
+"""No call will be answered until somebody mends credentials, permissions, plan or endpoint."""
+
 REFUSED = Backoff(first_seconds=30, longest_seconds=600)
-"""Somebody must mend credentials, permissions, plan or endpoint: every call waits, and one tries."""
+"""Every call waits, and one tries."""
 
 OUTAGE_FAILURES_MIN = 3
 """Transient failures in a row, whoever was asked for, that are taken for an outage rather than bad luck."""

@@ -143,6 +143,7 @@ class Engine:
         self._server_clock = ServerClock()
         self._longest_page = walk.PAGE_ACTIVITIES_SHORT
         self._failures = 0
+        self._refused = ""
         self._paused_until = -math.inf
         self._paused_why = ""
         self._lease_until = -math.inf
@@ -177,6 +178,11 @@ class Engine:
     def paused_until(self) -> float:
         """No call is made before, whoever is due."""
         return self._paused_until
+
+    @property
+    def refused(self) -> str:
+        """Why the API refuses every call until somebody mends something; empty where it is not known to."""
+        return self._refused
 
     def cycle_left(self) -> int | None:
         """Calls that the owned partitions may still spend in this cycle; `None`: no cycle is configured, or nothing is owned."""
@@ -275,7 +281,7 @@ class Engine:
         self._landed(fetch)
         self._server_clock = self._server_clock.observe(page, now)
         longest, self._longest_page = self._longest_page, max(self._longest_page, len(page.entries))
-        self._failures = 0
+        self._failures, self._refused = 0, ""
         self._observe_quota(page, now)
         customer = self._standing(fetch)
         if customer is None:
@@ -305,7 +311,8 @@ class Engine:
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
         """The call brought nothing. A batch is returned only where the failure itself ends the read."""
         self._landed(fetch)
-        self._failures += 1
+        self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
+        self._refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self._refused
         wait = backoff.source_wait_seconds(error, self._failures)
         if wait > 0:
             self._pause(now + wait, str(error))

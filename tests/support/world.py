@@ -6,13 +6,15 @@ seen with what the API has shown, and count the calls that arrived there.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
+import trio
+import trio.testing
 from anyio.abc import TaskGroup
 
 from poller.config import Secret, VoucherifySettings
@@ -27,6 +29,10 @@ from poller.model import CustomerId
 from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
+
+
+Given = TypeVarTuple("Given")
+Result = TypeVar("Result")
 
 
 class Objection(AssertionError):
@@ -249,25 +255,27 @@ def header(record: Record, name: str) -> str:
 
 
 def run(plan: Plan, world_class: type[World] = World) -> World:
-    """One simulation on trio's virtual clock, its scheduler seeded too, so that a seed replays exactly."""
-    import trio
-    import trio.testing
-
-    scheduler = trio._core._run
-    state, deterministic = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
-    scheduler._r.seed(plan.seed)
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    try:
-        return trio.run(_run, plan, world_class, clock=trio.testing.MockClock(autojump_threshold=0))
-    finally:
-        scheduler._r.setstate(state)
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = deterministic  # type: ignore[misc]
+    """One whole simulation."""
+    return virtually(_run, plan, world_class, seed=plan.seed)
 
 
 async def _run(plan: Plan, world_class: type[World]) -> World:
     world = world_class(plan)
     await world.live()
     return world
+
+
+def virtually(function: Callable[[*Given], Awaitable[Result]], *given: *Given, seed: int = 0) -> Result:
+    """Run on trio's virtual clock, its scheduler seeded too, so that a seed replays exactly."""
+    scheduler = trio._core._run
+    state, deterministic = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
+    scheduler._r.seed(seed)
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    try:
+        return trio.run(function, *given, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        scheduler._r.setstate(state)
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = deterministic  # type: ignore[misc]
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -1,0 +1,66 @@
+"""What `poller check` makes of answers."""
+
+import pytest
+
+from poller.commands.check import STEPS, Finding, findings_of_failure, topic_finding
+from poller.errors import (
+    CustomerUnknown,
+    Explanation,
+    Forbidden,
+    Limited,
+    PlanExceeded,
+    Rejected,
+    RouteGone,
+    ServerFault,
+    SourceError,
+    Unauthorized,
+    Undecodable,
+    Unreachable,
+)
+from poller.kafka.topics import Wanted
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (Unreachable("ConnectError"), "api"),
+        (ServerFault(Explanation(status=500)), "api"),
+        (Undecodable(), "api"),
+        (Limited(Explanation(status=429)), "api"),
+        (PlanExceeded(Explanation(status=402)), "api"),
+        (RouteGone(Explanation(status=404)), "api"),
+        (Unauthorized(Explanation(status=401)), "credentials"),
+        (Forbidden(Explanation(status=403)), "permission"),
+        (CustomerUnknown(Explanation(status=404)), "customer"),
+        (Rejected(Explanation(status=400)), "customer"),
+    ],
+)
+def test_a_failed_call_passes_the_steps_before_and_leaves_those_behind_open(error: SourceError, step: str) -> None:
+    findings = findings_of_failure(error)
+    failed = STEPS.index(step)
+
+    assert [finding.check for finding in findings] == list(STEPS)
+    assert [finding.ok for finding in findings] == [True] * failed + [False] + [None] * (len(STEPS) - failed - 1)
+    assert (
+        "check" in findings[failed].said
+        or "try" in findings[failed].said
+        or "see" in findings[failed].said
+        or "set" in findings[failed].said
+    )
+
+
+def test_a_missing_topic_is_no_fault() -> None:
+    wanted = Wanted("t", 6, compacted=False)
+
+    assert topic_finding(wanted, None, 0) == Finding("topic", True, "t: is missing; it will be created with 6 partitions")
+
+
+def test_a_topic_that_would_lose_data_is_a_fault_and_a_good_one_is_not() -> None:
+    wanted = Wanted("t", 6, compacted=False)
+
+    bad = topic_finding(wanted, {"cleanup.policy": "compact", "max.message.bytes": "1048588"}, 6)
+    good = topic_finding(wanted, {"cleanup.policy": "delete", "max.message.bytes": "1048588"}, 1)
+
+    assert (bad.ok, bad.mark) == (False, "✗")
+    assert "set it to delete" in bad.said
+    assert good == Finding("topic", True, "t: is there, with 1 partition")

@@ -1,0 +1,140 @@
+"""The commands as a whole: help, exit codes, and what goes where."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from poller.cli import COMMANDS, OK, UNUSABLE, run_command
+from poller.commands.until_stopped import run_until_stopped
+from poller.errors import LogUnavailable
+from poller.settings_reference import rows
+
+CANARY = "canary-5d1f0c"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("POLLER_"):
+            monkeypatch.delenv(name)
+
+
+def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--help"]) == OK
+
+    said = capsys.readouterr().out
+    assert all(f"│ {name} " in said for name in COMMANDS)
+    assert "Exit codes: 0" in said
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_commands_help_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([name, "--help"]) == OK
+
+    assert f"poller {name}" in capsys.readouterr().out.split("Example")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["config", "--nonsense"], ["tail", "--max", "none"], ["tail", "--max", "0"], ["run", "now"]]
+)
+def test_a_command_line_that_cannot_be_used_is_told_and_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(arguments) == UNUSABLE
+
+    assert capsys.readouterr().err
+
+
+def test_run_with_bad_settings_names_all_faults_starts_nothing_and_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POLLER_VOUCHERIFY_APP_TOKEN", f"{CANARY} {CANARY}")
+    monkeypatch.setenv("POLLER_KAFKA_BOOTSTRAP_SERVER", "kafka:9092")
+
+    assert run_command(["run"]) == UNUSABLE
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    for expected in ("POLLER_VOUCHERIFY_APP_ID is required", "POLLER_VOUCHERIFY_APP_TOKEN:", "POLLER_CUSTOMERS is required"):
+        assert expected in said.err
+    assert "POLLER_KAFKA_BOOTSTRAP_SERVER is no setting: did you mean POLLER_KAFKA_BOOTSTRAP_SERVERS?" in said.err
+    assert CANARY not in said.err
+
+
+def test_check_with_bad_settings_is_json_where_asked_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check", "--json"]) == UNUSABLE
+
+    findings = json.loads(capsys.readouterr().out)
+    assert {finding["check"] for finding in findings} == {"settings"}
+    assert not any(finding["ok"] for finding in findings)
+
+
+def test_tail_needs_the_brokers_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["tail"]) == UNUSABLE
+    assert capsys.readouterr().err.count("POLLER_") == 1
+    assert run_command(["tail", "--bootstrap-servers", "127.0.0.1:9", "--topic", "a/b"]) == UNUSABLE
+    assert "--topic='a/b'" in capsys.readouterr().err
+
+
+def test_config_is_plain_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["config"]) == OK
+
+    said = capsys.readouterr().out
+    assert all(row.variable in said and row.help in said for row in rows())
+    assert not {"\x1b", "│"} & set(said)
+
+
+def test_config_as_json_has_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["config", "--json"]) == OK
+
+    assert [row["variable"] for row in json.loads(capsys.readouterr().out)] == [row.variable for row in rows()]
+
+
+def test_config_writes_and_checks_the_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = [run_command(["config", option, "--directory", str(tmp_path)]) for option in ("--check", "--write", "--check")]
+
+    assert codes == [1, 0, 0]
+    assert (tmp_path / "config/poller.env").is_file()
+    assert "not current" in capsys.readouterr().out
+
+
+def test_what_runs_until_stopped_ends_well_on_a_signal() -> None:
+    import os
+    import signal
+
+    import anyio
+
+    ended = []
+
+    async def serve() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+
+    assert run_until_stopped(serve) == OK
+    assert ended == [True]
+
+
+def test_what_runs_until_stopped_raises_its_own_error() -> None:
+    async def fail() -> None:
+        raise LogUnavailable("no broker")
+
+    with pytest.raises(LogUnavailable, match="no broker"):
+        run_until_stopped(fail)
+
+
+def test_the_frame_imports_no_library_of_a_command() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, poller.cli; print(*{name.split('.')[0] for name in sys.modules})"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout.split()
+
+    assert not {"aiokafka", "httpx", "starlette", "uvicorn", "structlog", "jgo", "rich"} & set(loaded)

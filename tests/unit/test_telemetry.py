@@ -1,0 +1,250 @@
+"""Log lines: one table of events, readable or JSON, and never a secret."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from poller.secret import Secret
+from poller.setting import ProxyUrl
+from poller.telemetry import (
+    EVENTS,
+    METRICS,
+    TEXT_CHARACTERS_MAX,
+    Counters,
+    EventName,
+    Histogram,
+    LogFormat,
+    RateLimitFilter,
+    Telemetry,
+    configure,
+)
+
+CANARY = "canary-5d1f0c\"\\'"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, raising = list(root.handlers), root.level, logging.raiseExceptions
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raising
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Logs:
+    """A stream, and a telemetry that writes to it."""
+
+    def __init__(self, log_format: LogFormat | None = "json", level: str = "info", stream: io.StringIO | None = None) -> None:
+        self.stream = stream or io.StringIO()
+        self.now = 0.0
+        self.telemetry = Telemetry(configure(log_format, level, clock=lambda: self.now, secrets=[Secret(CANARY)], stream=self.stream))
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [{key: value for key, value in json.loads(line).items() if key != "timestamp"} for line in self.text.splitlines()]
+
+
+def test_an_event_is_one_line_of_json_with_its_level_and_fields() -> None:
+    logs = Logs()
+
+    logs.telemetry.event("published", partition=0, activities=3, seconds=0.25, note=None)
+
+    assert logs.lines == [{"level": "info", "event": "published", "partition": 0, "activities": 3, "seconds": 0.25}]
+
+
+def test_a_timestamp_is_utc_in_iso_8601() -> None:
+    logs = Logs()
+    logs.telemetry.event("starting")
+
+    (line,) = logs.text.splitlines()
+    assert line.startswith('{"timestamp":"2')
+    assert json.loads(line)["timestamp"].endswith("Z")
+
+
+def test_every_event_has_a_level_and_a_help_and_can_be_said() -> None:
+    logs = Logs(level="debug")
+
+    for name in get_args(EventName):
+        logs.telemetry.event(name)
+
+    assert [line["event"] for line in logs.lines] == list(get_args(EventName))
+    assert all(EVENTS[name].help.endswith(".") for name in get_args(EventName))
+
+
+def test_what_is_below_the_level_is_not_said() -> None:
+    logs = Logs(level="warning")
+
+    logs.telemetry.event("read")
+    logs.telemetry.event("published")
+    logs.telemetry.event("gap_suspected")
+
+    assert [line["event"] for line in logs.lines] == ["gap_suspected"]
+
+
+def test_libraries_are_routed_into_the_same_stream_from_warnings_on() -> None:
+    logs = Logs(level="debug")
+
+    logging.getLogger("httpx").info('HTTP Request: GET %s "HTTP/1.1 200 OK"', "https://api/v1/customers/anna")
+    logging.getLogger("aiokafka.conn").debug("headers")
+    logging.getLogger("aiokafka.conn").error("lost %s", "kafka-0")
+    logging.getLogger("uvicorn.error").warning("slow")
+    logging.getLogger("someone.else").error("oh")
+    warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    assert [(line.get("logger"), line["level"]) for line in logs.lines] == [
+        ("aiokafka.conn", "error"),
+        ("uvicorn.error", "warning"),
+        ("someone.else", "error"),
+        ("py.warnings", "warning"),
+    ]
+    assert logs.lines[0]["event"] == "lost kafka-0"
+
+
+def test_a_terminal_gets_readable_lines_and_a_pipe_json() -> None:
+    on_terminal, piped, chosen = Logs(None, stream=Terminal()), Logs(None), Logs("console")
+
+    for logs in (on_terminal, piped, chosen):
+        logs = Logs(None if logs is not chosen else "console", stream=logs.stream)
+        logs.telemetry.event("assigned", partitions=frozenset({1, 0}))
+
+    assert "\x1b[" in on_terminal.text
+    assert piped.lines == [{"level": "info", "event": "assigned", "partitions": [0, 1]}]
+    assert "assigned" in chosen.text
+    assert "\x1b[" not in chosen.text
+    assert not chosen.text.startswith("{")
+
+
+def test_control_characters_of_others_never_reach_a_terminal() -> None:
+    logs = Logs("console")
+
+    logs.telemetry.event("customer_failed", customer="anna\x1b[2J\u202e", error=ValueError("\x07"))
+    logging.getLogger("aiokafka").error("\x1b[31m")
+
+    assert not {"\x1b", "\x07", "\u202e"} & set(logs.text)
+    assert "anna\\x1b[2J\\u202e" in logs.text
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_secret_is_ever_logged(log_format: LogFormat) -> None:
+    logs = Logs(log_format, "debug")
+    secret = Secret(CANARY)
+
+    logs.telemetry.event("settings", token=secret, nested={"tokens": [secret]}, proxy=ProxyUrl(f"http://anna:{CANARY}@proxy:1"))
+    logs.telemetry.event("customer_failed", error=ValueError(f"Illegal header value b'{CANARY}'"), text=f"x{CANARY}x", value=CANARY)
+    logging.getLogger("httpx").error("sent %r", CANARY)
+    try:
+        value = secret.reveal()
+        raise ValueError(value)
+    except ValueError:
+        logging.getLogger("uvicorn.error").exception("failed with %s", secret)
+
+    assert "canary" not in logs.text
+    assert logs.text.count("<secret>") >= 5
+    assert "Traceback" in logs.text
+
+
+def test_values_of_any_kind_are_shown_bounded() -> None:
+    logs = Logs()
+
+    logs.telemetry.event("read", long="x" * 10 * TEXT_CHARACTERS_MAX, body=b"abc", far=float("inf"), some={"b", "a"}, kind=Secret)
+
+    (line,) = logs.lines
+    assert len(line["long"]) < TEXT_CHARACTERS_MAX + 100
+    assert (line["body"], line["far"], line["some"]) == ("3 bytes", "inf", ["a", "b"])
+
+
+def test_a_closed_stream_is_no_error() -> None:
+    logs = Logs()
+    logs.stream.close()
+
+    logs.telemetry.event("stopped")
+
+
+# ------------------------------------------------------------------------------------------------------------ rate limit
+
+
+def record(message: str, name: str = "aiokafka.conn", *args: object) -> logging.LogRecord:
+    return logging.LogRecord(name, logging.ERROR, "", 0, message, args, None)
+
+
+def test_a_library_that_repeats_itself_is_heard_a_few_times_and_then_once_a_while() -> None:
+    now = [0.0]
+    limit = RateLimitFilter(lambda: now[0], records_max=2, seconds=10)
+
+    first = [limit.filter(record("lost %s", "aiokafka.conn", number)) for number in range(5)]
+    now[0] = 10.0
+    later = record("lost %s", "aiokafka.conn", 7)
+
+    assert first == [True, True, False, False, False]
+    assert limit.filter(later)
+    assert later.getMessage() == "lost 7 (and 3 more like it)"
+
+
+def test_different_things_and_different_loggers_are_heard_beside_each_other() -> None:
+    limit = RateLimitFilter(lambda: 0.0, records_max=1)
+
+    assert limit.filter(record("lost"))
+    assert limit.filter(record("found"))
+    assert limit.filter(record("lost", "httpx"))
+    assert not limit.filter(record("lost"))
+
+
+def test_our_own_events_are_never_left_out() -> None:
+    limit = RateLimitFilter(lambda: 0.0, records_max=1)
+
+    assert all(limit.filter(record("published", "poller")) for _ in range(10))
+
+
+def test_the_limit_remembers_a_bounded_number_of_things() -> None:
+    limit = RateLimitFilter(lambda: 0.0, kinds_max=10)
+
+    for number in range(1000):
+        limit.filter(record(f"{number} lost"))
+
+    assert len(limit._kinds) == 10
+
+
+def test_percent_signs_in_what_was_said_do_no_harm() -> None:
+    now = [0.0]
+    limit = RateLimitFilter(lambda: now[0], records_max=1, seconds=1)
+    said = [record("%s", "httpx", "100 %d") for _ in range(3)]
+    assert [limit.filter(one) for one in said[:2]] == [True, False]
+
+    now[0] = 1.0
+
+    assert limit.filter(said[2])
+    assert said[2].getMessage() == "100 %d (and 1 more like it)"
+
+
+# --------------------------------------------------------------------------------------------------------------- metrics
+
+
+def test_every_counter_has_its_line_of_help() -> None:
+    assert list(METRICS) == [field for field in Counters.__slots__]
+
+
+def test_a_histogram_counts_up_to_its_bounds_and_answers_with_them() -> None:
+    histogram = Histogram(bounds=(1, 2, 5))
+    assert histogram.quantile(0.5) is None
+
+    for value in (0.5, 1.0, 1.5, 4.0, 100.0):
+        histogram.observe(value)
+
+    assert (histogram.counts, histogram.count, histogram.total) == ([2, 1, 1, 1], 5, 107.0)
+    assert [histogram.quantile(share) for share in (0.4, 0.5, 0.8, 0.99)] == [1, 2, 5, float("inf")]

@@ -239,9 +239,8 @@ def _formatter(as_console: bool, *, colours: bool, secrets: tuple[Secret, ...]) 
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             stamp,
             structlog.processors.format_exc_info,
-            _plain_values,
+            _PlainValues(secrets),
             *looks,
-            _Scrub(secrets),
         ],
     )
 
@@ -253,34 +252,59 @@ EventDict = Any
 FIRST = ("timestamp", "level", "event")
 
 
-def _plain_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """What can be shown, what every line has first."""
-    return {key: _plain(event[key]) for key in (*FIRST, *(key for key in event if key not in FIRST))}
+class _PlainValues:
+    """The step before a line is rendered: what every line has comes first, and each value becomes something that can be shown."""
+
+    def __init__(self, secrets: tuple[Secret, ...]) -> None:
+        self._secrets = secrets
+
+    def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
+        scrub = _scrubber(self._secrets)
+        return {key: _plain(event[key], scrub) for key in (*FIRST, *(key for key in event if key not in FIRST))}
 
 
-def _plain(value: Any) -> Any:  # noqa: PLR0911  # a table of types
+Scrub = Callable[[str], str]
+
+
+def _scrubber(secrets: tuple[Secret, ...]) -> Scrub:
+    """Takes the values that the secrets have now out of a text, as they are or as Python or JSON would quote them."""
+    values = [value for secret in secrets if len(value := secret.reveal()) >= SECRET_CHARACTERS_MIN]
+    forms = [form for value in values for form in dict.fromkeys((repr(value)[1:-1], json.dumps(value)[1:-1], value))]
+
+    def scrub(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, "<secret>")
+        return text
+
+    return scrub
+
+
+def _plain(value: Any, scrub: Scrub) -> Any:  # noqa: PLR0911  # a table of types
     """What can be shown of a value: a secret as such, a long text cut, all else as text."""
     match value:
         case ProxyUrl():
-            return masked(value)
-        case str():
-            return value if len(value) <= TEXT_CHARACTERS_MAX else f"{value[:TEXT_CHARACTERS_MAX]}… ({len(value)} characters)"
+            return _text(masked(value), scrub)
         case None | bool() | int():
             return value
         case float():
             return value if math.isfinite(value) else str(value)  # JSON has no word for the others
         case BaseException():
-            return _plain(f"{type(value).__name__}: {value}")
+            return _text(f"{type(value).__name__}: {value}", scrub)
         case Mapping():
-            return {str(key): _plain(part) for key, part in value.items()}
+            return {str(key): _plain(part, scrub) for key, part in value.items()}
         case set() | frozenset():
-            return sorted((_plain(part) for part in value), key=str)
+            return sorted((_plain(part, scrub) for part in value), key=str)
         case list() | tuple():
-            return [_plain(part) for part in value]
+            return [_plain(part, scrub) for part in value]
         case bytes():
             return f"{len(value)} bytes"
         case _:
-            return _plain(str(value))
+            return _text(str(value), scrub)
+
+
+def _text(text: str, scrub: Scrub) -> str:
+    scrubbed = scrub(text)
+    return scrubbed if len(scrubbed) <= TEXT_CHARACTERS_MAX else f"{scrubbed[:TEXT_CHARACTERS_MAX]}… ({len(scrubbed)} characters)"
 
 
 def _on_terminal(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -289,25 +313,6 @@ def _on_terminal(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 def _dumps(event: Any, **_: Any) -> str:
     return json.dumps(event, ensure_ascii=True, separators=(",", ":"))
-
-
-class _Scrub:
-    """The last step: a secret's value in the finished line, whoever put it there."""
-
-    def __init__(self, secrets: tuple[Secret, ...]) -> None:
-        self._secrets = secrets
-
-    def __call__(self, _logger: Any, _method: str, line: Any) -> str:
-        text = str(line)
-        for value in self._values():
-            text = text.replace(value, "<secret>")
-        return text
-
-    def _values(self) -> Iterable[str]:
-        for secret in self._secrets:
-            value = secret.reveal()
-            if len(value) >= SECRET_CHARACTERS_MIN:
-                yield from {value, json.dumps(value)[1:-1], repr(value)[1:-1]}
 
 
 class RateLimitFilter(logging.Filter):

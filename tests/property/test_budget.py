@@ -15,8 +15,10 @@ from poller.model import Ledger
 
 EPOCH = 1_800_000_000.0
 
-Event = Literal["spend", "prepare", "stands", "fails", "stands unheard", "killed", "drained"]
-EVENTS: tuple[Event, ...] = ("spend", "spend", "spend", "prepare", "prepare", "stands", "stands", "fails", "stands unheard", "killed", "drained")
+Event = Literal["turn", "spend", "prepare", "stands", "fails", "stands unheard", "killed", "drained"]
+EVENTS: tuple[Event, ...] = ("turn", "turn", "turn", "spend", "prepare", "stands", "fails", "stands unheard", "killed", "killed", "drained")
+WAITS = (0.0, 0.0, 0.0, 0.001, 0.1, 0.1, 0.5, 0.5, 1.0, 1.0, 3.0, 30.0)
+"""How long until the next event, in calls of the rate."""
 
 
 @dataclass
@@ -38,6 +40,10 @@ class Owner:
 
     def happen(self, event: Event) -> None:
         match event:
+            case "turn":
+                self.spend_all()
+                self.grant()
+                self.spend_all()
             case "spend":
                 self.spend_all()
             case "prepare" if self.under_way is None:
@@ -53,7 +59,6 @@ class Owner:
             case "killed":
                 self.restore()
             case "drained":
-                self.restore()
                 _, self.durable, _ = self.budget.prepare(self.now, last=True)
                 self.restore()
             case _:
@@ -80,13 +85,11 @@ def most_in_a_window(calls: list[float], window_seconds: float) -> int:
 LIMITS = [(10.0, 60.0), (60.0, 60.0), (100.0, 3600.0), (2000.0, 60.0), (1.0, 3600.0), (1.0, 60.0)]
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(
     limit=st.sampled_from(LIMITS),
     partitions=st.sampled_from((1, 1, 4)),
-    steps=st.lists(
-        st.tuples(st.integers(0, 3), st.sampled_from((0.0, 0.001, 0.2, 0.5, 1.0, 1.0, 2.5, 20.0, 70.0)), st.sampled_from(EVENTS)), min_size=120, max_size=200
-    ),
+    steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(WAITS), st.sampled_from(EVENTS)), min_size=100, max_size=200),
 )
 def test_no_window_holds_more_calls_than_the_limit_whatever_happens_to_its_owners(
     limit: tuple[float, float], partitions: int, steps: list[tuple[int, float, Event]]
@@ -94,7 +97,7 @@ def test_no_window_holds_more_calls_than_the_limit_whatever_happens_to_its_owner
     calls_limit, window_seconds = limit
     if calls_limit + 1 <= partitions:
         return
-    scale = max(1.0, window_seconds / calls_limit)
+    scale = window_seconds / calls_limit
     owners = [Owner(Terms.of(calls_limit, window_seconds, None, partitions), EPOCH) for _ in range(partitions)]
     for owner in owners:
         owner.grant()
@@ -110,24 +113,22 @@ def test_no_window_holds_more_calls_than_the_limit_whatever_happens_to_its_owner
 @settings(max_examples=150)
 @given(
     limit=st.sampled_from(LIMITS[:4]),
-    seconds=st.lists(st.floats(0, 30), min_size=20, max_size=40),
+    waits=st.lists(st.sampled_from(WAITS), min_size=20, max_size=40),
     delays=st.lists(st.floats(0, ARRIVAL_SECONDS, exclude_max=True), min_size=20, max_size=40),
 )
 def test_no_window_holds_more_calls_than_the_limit_where_some_arrive_later_than_others(
-    limit: tuple[float, float], seconds: list[float], delays: list[float]
+    limit: tuple[float, float], waits: list[float], delays: list[float]
 ) -> None:
     owner = Owner(Terms.of(*limit, None, 1), EPOCH)
-    for wait in seconds * 6:
-        owner.now += wait * max(1.0, limit[1] / limit[0]) / 10
-        owner.spend_all()
-        owner.grant()
-        owner.spend_all()
+    for wait in waits * 6:
+        owner.now += wait * limit[1] / limit[0]
+        owner.happen("turn")
     arrived = [at + delays[i % len(delays)] for i, at in enumerate(owner.calls)]
 
     assert most_in_a_window(arrived, limit[1]) <= limit[0]
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(
     cycle_calls=st.integers(1, 60),
     limit=st.sampled_from(LIMITS[:4]),
@@ -150,14 +151,14 @@ def test_no_cycle_holds_more_calls_than_its_cap_whatever_happens_to_its_owners(
 @settings(max_examples=100)
 @given(
     limit=st.sampled_from(LIMITS[:4]),
-    steps=st.lists(st.tuples(st.floats(-100, 100), st.sampled_from(EVENTS)), min_size=60, max_size=100),
+    steps=st.lists(st.tuples(st.sampled_from((-20.0, -1.0, 0.0, 0.1, 1.0, 1.0, 20.0)), st.sampled_from(EVENTS)), min_size=60, max_size=100),
 )
 def test_a_clock_that_is_set_back_gives_no_call_twice(limit: tuple[float, float], steps: list[tuple[float, Event]]) -> None:
     owner = Owner(Terms.of(*limit, None, 1), EPOCH)
     owner.grant()
     farthest = EPOCH
     for wait, event in steps:
-        owner.now += wait
+        owner.now += wait * limit[1] / limit[0]
         farthest = max(farthest, owner.now)
         if event not in ("fails", "stands unheard", "killed", "drained"):
             owner.happen(event)

@@ -15,7 +15,7 @@ from poller.errors import LogUnavailable, SourceError
 from poller.kafka.memory import MemoryLog, MemoryWriter
 from poller.kafka.record import Destination, records_of
 from poller.model import Batch, Fetch, Ledger, Ownership
-from tests.support.world import EPOCH, Objection, Plan, World, run
+from tests.support.world import EPOCH, Objection, Plan, World, run, run_in
 
 PLAN = Plan(seed=11, hours=1.0, kills=8, commit_failures=0.1)
 
@@ -36,7 +36,7 @@ class NoLookback(World):
 
 
 def test_without_a_lookback_something_is_lost() -> None:
-    world = run(PLAN, NoLookback)
+    world = run_in(NoLookback, PLAN)
 
     with pytest.raises(Objection, match="lost [1-9]"):
         world.judge_safety()
@@ -116,7 +116,7 @@ CYCLE_PLAN = Plan(seed=12, hours=1.5, kills=6, outages=0)
 
 
 def test_restarts_do_not_spend_a_cycle_twice() -> None:
-    world = run(CYCLE_PLAN, LastHourOfTheCycle)
+    world = run_in(LastHourOfTheCycle, CYCLE_PLAN)
 
     assert world.judge_cycle() > 0.9 * LastHourOfTheCycle.cycle.calls
 
@@ -128,7 +128,7 @@ def test_a_budget_that_is_forgotten_at_a_restart_is_overspent() -> None:
         return restore(terms, Ledger(level=terms.capacity), now)
 
     with swapped(Budget, "restore", classmethod(forgetful)):
-        world = run(CYCLE_PLAN, LastHourOfTheCycle)
+        world = run_in(LastHourOfTheCycle, CYCLE_PLAN)
 
     with pytest.raises(Objection):
         world.judge_cycle()

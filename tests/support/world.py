@@ -30,7 +30,6 @@ from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
 
-
 Given = TypeVarTuple("Given")
 Result = TypeVar("Result")
 
@@ -228,6 +227,9 @@ class World:
         return middle
 
 
+SomeWorld = TypeVar("SomeWorld", bound=World)
+
+
 def options_of(plan: Plan) -> SimulatorOptions:
     return SimulatorOptions(
         seed=plan.seed,
@@ -254,12 +256,17 @@ def header(record: Record, name: str) -> str:
     return value.decode()
 
 
-def run(plan: Plan, world_class: type[World] = World) -> World:
+def run(plan: Plan) -> World:
     """One whole simulation."""
-    return virtually(_run, plan, world_class, seed=plan.seed)
+    return run_in(World, plan)
 
 
-async def _run(plan: Plan, world_class: type[World]) -> World:
+def run_in(world_class: type[SomeWorld], plan: Plan) -> SomeWorld:
+    """The same in a world of another kind."""
+    return virtually(_run, world_class, plan, seed=plan.seed)
+
+
+async def _run(world_class: type[SomeWorld], plan: Plan) -> SomeWorld:
     world = world_class(plan)
     await world.live()
     return world

@@ -5,9 +5,7 @@ from poller.commands.tail import Until
 
 def test_it_shows_as_many_records_as_asked_for_and_then_stops() -> None:
     until = Until(5, None, 0.0)
-    seen = []
-    for come in (2, 0, 2, 9):
-        seen.append((until.reached(1.0), until.take(come, 1.0)))
+    seen = [(until.reached(1.0), until.take(come, 1.0)) for come in (2, 0, 2, 9)]
 
     assert seen == [(False, 2), (False, 0), (False, 2), (False, 1)]
     assert until.reached(1.0)

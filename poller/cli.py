@@ -56,6 +56,12 @@ COMMANDS: Mapping[str, Command] = {
         "It comes from package registries the first time. For trying things out: one broker, nothing replicated, no authentication.\n\n"
         "Example: `poller broker --port 9092`, then `POLLER_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092 poller tail`",
     ),
+    "demo": Command(
+        "See it work: a real Kafka, a simulated API, two pollers, one of which is killed on the way.",
+        "What stands in the topic is compared with what the API showed. Ctrl-C ends it, and the comparison follows; a second Ctrl-C ends it at once. "
+        "Exit code 1 where anything is lost, published twice or changed, 130 where it was interrupted before it could compare.\n\n"
+        "Example: `poller demo --seconds 30`, or `poller demo --seconds 30 --json | jq .comparison`",
+    ),
 }
 
 HELP = """Publish Voucherify customer activities to Kafka, each exactly once.

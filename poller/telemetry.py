@@ -303,8 +303,9 @@ def _plain(value: Any, scrub: Scrub) -> Any:  # noqa: PLR0911  # a table of type
 
 
 def _text(text: str, scrub: Scrub) -> str:
-    scrubbed = scrub(text)
-    return scrubbed if len(scrubbed) <= TEXT_CHARACTERS_MAX else f"{scrubbed[:TEXT_CHARACTERS_MAX]}… ({len(scrubbed)} characters)"
+    """Cut in the middle: a traceback says at its end what happened."""
+    scrubbed, half = scrub(text), TEXT_CHARACTERS_MAX // 2
+    return scrubbed if len(scrubbed) <= TEXT_CHARACTERS_MAX else f"{scrubbed[:half]} … ({len(scrubbed)} characters) … {scrubbed[-half:]}"
 
 
 def _on_terminal(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -1,5 +1,6 @@
 """What every suite may ask for: virtual time, and one real Kafka for all who need it."""
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from tests.support.virtual_time import seeded_scheduler, virtual_backend
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith("POLLER_")]:
+        del os.environ[name]  # the settings of whoever runs the tests are not the tests'
     config.addinivalue_line("markers", "no_cover: coverage is not counted (pytest-cov's own; named here for runs without it).")
     config.pluginmanager.register(Suites(), "suites")
 

@@ -8,11 +8,12 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from poller.cli import FAILED, INTERRUPTED, OK
 from poller.commands.output import say, say_json, say_table, to_terminal
 from poller.demo.demo import Plan
 from poller.demo.demo import demo as run_demo
 from poller.demo.view import PlainScreen, Result, TerminalScreen, result_rows
+
+INTERRUPTED = 130
 
 
 def demo(
@@ -32,7 +33,7 @@ def demo(
         say_json({**msgspec.to_builtins(result), "faults": result.faults})
     else:
         say_result(result)
-    return FAILED if result.faults else OK
+    return 1 if result.faults else 0
 
 
 def say_result(result: Result) -> None:

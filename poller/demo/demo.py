@@ -15,7 +15,7 @@ import signal
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from poller.demo.replica import Replica
 from poller.demo.serve import bind, serve_simulator
 from poller.demo.topic import TopicReader, reading
 from poller.demo.view import ReplicaSeen, Result, Scene, Screen
+
+Clock = Callable[[], float]
 
 ACTIVITIES_TOPIC = "voucherify.activities"
 LOOKBACK_SECONDS = 300
@@ -53,7 +55,8 @@ KILL_SECONDS_MIN = 15.0
 KILL_SHARE = 0.4
 KILL_EVERY_SECONDS = 60.0
 """In a demo without an end."""
-RESTART_SECONDS = 1.0
+RESTART_SECONDS_MAX = 15.0
+"""A killed poller is started again when the other has taken over, or after so long."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -88,6 +91,12 @@ class Plan(msgspec.Struct, frozen=True):
             disconnect_rate=0.005,
             duplicate_rate=0.02,
         )
+
+
+def make_clock() -> Clock:
+    """Unix time in seconds, as the pollers count it: the wall clock as it is now, carried on by the monotonic one."""
+    ahead = time.time() - time.monotonic()
+    return lambda: ahead + time.monotonic()
 
 
 class Stop:
@@ -130,18 +139,19 @@ async def heed(signals: AsyncIterator[signal.Signals], stop: Stop) -> None:
 
 async def on_stage(plan: Plan, screen: Screen, stop: Stop, tasks: TaskGroup) -> Result:
     """Everything is started here, in order, and ended in the order reversed. Logs and data are kept where something is wrong."""
+    clock = make_clock()
     directory = Path(tempfile.mkdtemp(prefix="poller-demo-"))
     well = False
     try:
         async with broker(data_dir=directory / "kafka", log=screen.say) as kafka:
-            simulator = Simulator(plan.options, time.time)
+            simulator = Simulator(plan.options, clock)
             listening = bind("127.0.0.1", 0)
             tasks.start_soon(serve_simulator, simulator, listening)
             settings = settings_of(plan, f"http://127.0.0.1:{listening.getsockname()[1]}", kafka.bootstrap_servers, directory)
             write_customers(simulator, settings)
             async with replicas_of(settings, directory) as replicas:
                 await start(replicas, kafka, screen)
-                async with reading(kafka.bootstrap_servers, ACTIVITIES_TOPIC, time.time) as reader:
+                async with reading(kafka.bootstrap_servers, ACTIVITIES_TOPIC, clock) as reader:
                     stop.live = True
                     result = await Play(plan, screen, simulator, kafka, replicas, reader).perform(stop)
         well = not result.faults
@@ -241,7 +251,7 @@ class ShownAt:
 class Play:
     """The demo from the moment when all is up."""
 
-    def __init__(  # noqa: PLR0913  # all that is on stage
+    def __init__(
         self, plan: Plan, screen: Screen, simulator: Simulator, kafka: Broker, replicas: Sequence[Replica], reader: TopicReader
     ) -> None:
         self._plan = plan
@@ -250,7 +260,8 @@ class Play:
         self._kafka = kafka
         self._replicas = replicas
         self._reader = reader
-        self._began = time.time()
+        self._clock = simulator.clock
+        self._began = self._clock()
         self._seen: list[Seen] = []
         self._types: Counter[str] = Counter()
         self._lately: deque[tuple[float, float]] = deque()
@@ -272,7 +283,7 @@ class Play:
         return self._judged(seconds, exit_codes)
 
     def _elapsed(self) -> float:
-        return time.time() - self._began
+        return self._clock() - self._began
 
     # -- live ----------------------------------------------------------------------------------------------------------
 
@@ -300,7 +311,7 @@ class Play:
             shown_at = self._shown_at.of(record.identity)
             if shown_at is not None and shown_at >= self._began:
                 self._lately.append((record.at, record.at - shown_at))
-        while self._lately and self._lately[0][0] < time.time() - FRESHNESS_SECONDS:
+        while self._lately and self._lately[0][0] < self._clock() - FRESHNESS_SECONDS:
             self._lately.popleft()
 
     def _kill_owner(self) -> None:
@@ -310,11 +321,11 @@ class Play:
             return
         self._screen.say(f"kill -9 of poller {owner.name} (pid {owner.pid}), in the middle of its work")
         owner.kill()
-        self._killed, self._killed_at, self._taken_over = owner, time.time(), False
+        self._killed, self._killed_at, self._taken_over = owner, self._clock(), False
         self._kills += 1
 
     def _restart(self) -> None:
-        if self._killed is not None and time.time() >= self._killed_at + RESTART_SECONDS:
+        if self._killed is not None and (self._taken_over or self._clock() >= self._killed_at + RESTART_SECONDS_MAX):
             self._killed.start()
             self._screen.say(f"poller {self._killed.name} is started again (pid {self._killed.pid})")
             self._killed = None
@@ -323,11 +334,11 @@ class Play:
         owner = next((replica for replica in self._replicas if replica.role == "owns"), None)
         if owner is not None and not self._taken_over:
             self._taken_over = True
-            self._takeover_seconds.append(time.time() - self._killed_at)
+            self._takeover_seconds.append(self._clock() - self._killed_at)
             self._screen.say(f"poller {owner.name} has taken over after {self._takeover_seconds[-1]:.1f} s")
 
     def _scene(self) -> Scene:
-        since = time.time() - 60
+        since = self._clock() - 60
         return Scene(
             elapsed_seconds=self._elapsed(),
             seconds=self._plan.seconds,
@@ -347,11 +358,11 @@ class Play:
         """Until all that must be published is, and both pollers are as they should be; else until it is time to judge all the same."""
         self._simulator.freeze()
         all_shown_at = self._simulator.all_shown_at()
-        quiet_at, until = math.inf, time.time() + SETTLE_SECONDS_MAX
-        while time.time() < min(quiet_at + QUIET_SECONDS, until):
+        quiet_at, until = math.inf, self._clock() + SETTLE_SECONDS_MAX
+        while self._clock() < min(quiet_at + QUIET_SECONDS, until):
             await self._tick()
-            if math.isinf(quiet_at) and time.time() > all_shown_at and self._complete():
-                quiet_at = time.time()
+            if math.isinf(quiet_at) and self._clock() > all_shown_at and self._complete():
+                quiet_at = self._clock()
 
     def _complete(self) -> bool:
         if self._killed is not None or any(replica.role == "starting" for replica in self._replicas):
@@ -363,14 +374,12 @@ class Play:
         """Their exit codes; `None`: it had to be killed."""
         for replica in self._replicas:
             replica.terminate()
-        until = time.monotonic() + END_SECONDS_MAX
-        return {
-            replica.name: replica.exit_code if await replica.ended(until - time.monotonic()) else None for replica in self._replicas
-        }
+        until = self._clock() + END_SECONDS_MAX
+        return {replica.name: replica.exit_code if await replica.ended(until - self._clock()) else None for replica in self._replicas}
 
     async def _read_to_end(self) -> None:
-        until = time.monotonic() + READ_SECONDS_MAX
-        while time.monotonic() < until and not await self._reader.at_end():
+        until = self._clock() + READ_SECONDS_MAX
+        while self._clock() < until and not await self._reader.at_end():
             self._take(await self._reader.read(TICK_SECONDS))
 
     def _judged(self, seconds: float, exit_codes: dict[str, int | None]) -> Result:

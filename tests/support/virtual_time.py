@@ -37,3 +37,8 @@ def run_in_virtual_time(function: Callable[[*Args], Awaitable[Result]], *args: *
     backend, options = virtual_backend()
     with seeded_scheduler(seed):
         return anyio.run(function, *args, backend=backend, backend_options=options)
+
+
+async def pass_time(seconds: float) -> None:
+    """Let everybody else go on for so long; on the virtual clock that takes no time."""
+    await anyio.sleep(seconds)

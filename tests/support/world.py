@@ -6,15 +6,13 @@ seen with what the API has shown, and count the calls that arrived there.
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
 
 import anyio
-import trio
-import trio.testing
 from anyio.abc import TaskGroup
 
 from poller.config import Secret, VoucherifySettings
@@ -29,9 +27,7 @@ from poller.model import CustomerId
 from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
-
-Given = TypeVarTuple("Given")
-Result = TypeVar("Result")
+from tests.support.virtual_time import run_in_virtual_time
 
 
 class Objection(AssertionError):
@@ -263,26 +259,13 @@ def run(plan: Plan) -> World:
 
 def run_in(world_class: type[SomeWorld], plan: Plan) -> SomeWorld:
     """The same in a world of another kind."""
-    return virtually(_run, world_class, plan, seed=plan.seed)
+    return run_in_virtual_time(_run, world_class, plan, seed=plan.seed)
 
 
 async def _run(world_class: type[SomeWorld], plan: Plan) -> SomeWorld:
     world = world_class(plan)
     await world.live()
     return world
-
-
-def virtually(function: Callable[[*Given], Awaitable[Result]], *given: *Given, seed: int = 0) -> Result:
-    """Run on trio's virtual clock, its scheduler seeded too, so that a seed replays exactly."""
-    scheduler = trio._core._run
-    state, deterministic = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
-    scheduler._r.seed(seed)
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    try:
-        return trio.run(function, *given, clock=trio.testing.MockClock(autojump_threshold=0))
-    finally:
-        scheduler._r.setstate(state)
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = deterministic  # type: ignore[misc]
 
 
 def quantile(values: Sequence[float], share: float) -> float:

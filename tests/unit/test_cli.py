@@ -1,10 +1,13 @@
 """The commands as a whole: help, exit codes, and what goes where."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from poller.cli import COMMANDS, OK, UNUSABLE, run_command
@@ -12,16 +15,8 @@ from poller.commands.until_stopped import run_until_stopped
 from poller.errors import LogUnavailable
 from poller.settings_reference import rows
 
+ROOT = Path(__file__).parents[2]
 CANARY = "canary-5d1f0c"
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    for name in list(os.environ):
-        if name.startswith("POLLER_"):
-            monkeypatch.delenv(name)
 
 
 def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,20 +43,17 @@ def test_a_command_line_that_cannot_be_used_is_told_and_exits_with_2(arguments: 
     assert capsys.readouterr().err
 
 
-def test_run_with_bad_settings_names_all_faults_starts_nothing_and_exits_with_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("POLLER_VOUCHERIFY_APP_TOKEN", f"{CANARY} {CANARY}")
-    monkeypatch.setenv("POLLER_KAFKA_BOOTSTRAP_SERVER", "kafka:9092")
+def test_run_with_bad_settings_names_all_faults_starts_nothing_and_exits_with_2() -> None:
+    settings = {"POLLER_VOUCHERIFY_APP_TOKEN": f"{CANARY} {CANARY}", "POLLER_KAFKA_BOOTSTRAP_SERVER": "kafka:9092"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "poller", "run"], env={**os.environ, **settings}, capture_output=True, text=True, check=False, cwd=ROOT
+    )
 
-    assert run_command(["run"]) == UNUSABLE
-
-    said = capsys.readouterr()
-    assert said.out == ""
+    assert (ran.returncode, ran.stdout) == (UNUSABLE, "")
     for expected in ("POLLER_VOUCHERIFY_APP_ID is required", "POLLER_VOUCHERIFY_APP_TOKEN:", "POLLER_CUSTOMERS is required"):
-        assert expected in said.err
-    assert "POLLER_KAFKA_BOOTSTRAP_SERVER is no setting: did you mean POLLER_KAFKA_BOOTSTRAP_SERVERS?" in said.err
-    assert CANARY not in said.err
+        assert expected in ran.stderr
+    assert "POLLER_KAFKA_BOOTSTRAP_SERVER is no setting: did you mean POLLER_KAFKA_BOOTSTRAP_SERVERS?" in ran.stderr
+    assert CANARY not in ran.stderr
 
 
 def test_check_with_bad_settings_is_json_where_asked_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,11 +94,6 @@ def test_config_writes_and_checks_the_reference(tmp_path: Path, capsys: pytest.C
 
 
 def test_what_runs_until_stopped_ends_well_on_a_signal() -> None:
-    import os
-    import signal
-
-    import anyio
-
     ended = []
 
     async def serve() -> None:
@@ -134,7 +121,7 @@ def test_the_frame_imports_no_library_of_a_command() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     ).stdout.split()
 
     assert not {"aiokafka", "httpx", "starlette", "uvicorn", "structlog", "jgo", "rich"} & set(loaded)

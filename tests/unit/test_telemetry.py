@@ -164,10 +164,13 @@ def test_no_secret_is_ever_logged(log_format: LogFormat) -> None:
 def test_values_of_any_kind_are_shown_bounded() -> None:
     logs = Logs()
 
-    logs.telemetry.event("published", long="x" * 10 * TEXT_CHARACTERS_MAX, body=b"abc", far=float("inf"), some={"b", "a"}, kind=Secret)
+    logs.telemetry.event(
+        "published", long="x" * 10 * TEXT_CHARACTERS_MAX + "end", body=b"abc", far=float("inf"), some={"b", "a"}, kind=Secret
+    )
 
     (line,) = logs.lines
     assert len(line["long"]) < TEXT_CHARACTERS_MAX + 100
+    assert line["long"].endswith("end")
     assert (line["body"], line["far"], line["some"]) == ("3 bytes", "inf", ["a", "b"])
 
 

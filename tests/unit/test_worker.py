@@ -13,7 +13,8 @@ from poller.errors import LogRefused
 from poller.kafka.memory import MemoryLog
 from poller.kafka.record import ownership_of
 from poller.model import CustomerId
-from tests.support.world import Plan, Process, World, options_of, virtually
+from tests.support.virtual_time import pass_time, run_in_virtual_time
+from tests.support.world import Plan, Process, World, options_of
 
 CALM = Plan(
     seed=1,
@@ -42,7 +43,7 @@ async def alive(plan: Plan = CALM, options: SimulatorOptions | None = None) -> A
 
 def in_virtual_time(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
     def run() -> None:
-        virtually(test)
+        run_in_virtual_time(test)
 
     run.__name__ = test.__name__
     run.__doc__ = test.__doc__
@@ -54,7 +55,7 @@ async def until(condition: Callable[[], object], within_seconds: float) -> float
     began = anyio.current_time()
     while not condition():
         assert anyio.current_time() - began <= within_seconds, "it does not happen"
-        await anyio.sleep(0.05)
+        await pass_time(0.05)
     return anyio.current_time() - began
 
 
@@ -66,9 +67,9 @@ def calls(world: World) -> int:
 async def test_what_the_api_shows_is_published_and_the_drain_ends_the_run() -> None:
     async with alive() as (world, tasks):
         process = world.start(tasks)
-        await anyio.sleep(1800)
+        await pass_time(1800)
         world.simulator.freeze()
-        await anyio.sleep(120)
+        await pass_time(120)
         process.worker.drain()
         await until(lambda: process.ended, 5)
 
@@ -80,7 +81,7 @@ async def test_what_the_api_shows_is_published_and_the_drain_ends_the_run() -> N
 async def test_a_drain_gives_back_what_was_granted() -> None:
     async with alive() as (world, tasks):
         process = world.start(tasks)
-        await anyio.sleep(100.5)
+        await pass_time(100.5)
         process.worker.drain()
         await until(lambda: process.ended, 5)
 
@@ -124,9 +125,9 @@ async def test_it_waits_for_kafka_and_says_so() -> None:
     async with alive() as (world, tasks):
         world.kafka.break_down(60)
         process = world.start(tasks)
-        await anyio.sleep(30)
+        await pass_time(30)
         before = process.worker.ready(), process.worker.live()[0], calls(world), process.told.count("waiting_for_kafka") > 0
-        await anyio.sleep(60)
+        await pass_time(60)
 
         assert before == ((False, "not yet a member of the group"), True, 0, True)
         assert process.worker.ready() == (True, "owning partitions [0]")
@@ -138,7 +139,7 @@ async def test_a_drain_ends_the_wait_for_kafka() -> None:
     async with alive() as (world, tasks):
         world.kafka.break_down()
         process = world.start(tasks)
-        await anyio.sleep(30)
+        await pass_time(30)
         process.worker.drain()
 
         assert await until(lambda: process.ended, 5) < 1
@@ -150,7 +151,7 @@ async def test_a_second_replica_stands_by_and_makes_no_calls() -> None:
         first = world.start(tasks)
         await until(lambda: first.worker.ready()[0], 5)
         second = world.start(tasks)
-        await anyio.sleep(120)
+        await pass_time(120)
 
         states = {first.worker.ready(), second.worker.ready()}
 
@@ -169,7 +170,7 @@ async def test_a_killed_owner_is_replaced_within_a_session_and_a_little() -> Non
     async with alive() as (world, tasks):
         world.start(tasks)
         world.start(tasks)
-        await anyio.sleep(60)
+        await pass_time(60)
         owner, standby = owner_and_standby(world)
         owner.kill()
         world.processes.remove(owner)
@@ -182,7 +183,7 @@ async def test_a_drained_owner_is_replaced_within_two_seconds() -> None:
     async with alive() as (world, tasks):
         world.start(tasks)
         world.start(tasks)
-        await anyio.sleep(60)
+        await pass_time(60)
         owner, standby = owner_and_standby(world)
         owner.worker.drain()
 
@@ -193,11 +194,11 @@ async def test_a_drained_owner_is_replaced_within_two_seconds() -> None:
 async def test_an_owner_that_is_not_heard_makes_no_call_after_half_a_session() -> None:
     async with alive() as (world, tasks):
         owner = world.start(tasks)
-        await anyio.sleep(60)
+        await pass_time(60)
         owner.log.stall()
-        await anyio.sleep(SESSION_SECONDS / 2 + 1.5)
+        await pass_time(SESSION_SECONDS / 2 + 1.5)
         made = calls(world)
-        await anyio.sleep(60)
+        await pass_time(60)
 
         assert calls(world) == made
 
@@ -223,7 +224,7 @@ async def test_a_page_held_while_its_commit_failed_is_published_without_another_
 async def test_a_topic_of_another_project_is_refused() -> None:
     async with alive() as (world, tasks):
         first = world.start(tasks)
-        await anyio.sleep(30)
+        await pass_time(30)
         first.worker.drain()
         await until(lambda: first.ended, 5)
     other = World(CALM)
@@ -240,7 +241,7 @@ async def test_a_topic_of_another_project_is_refused() -> None:
 async def test_the_loop_is_live_while_it_waits_and_not_when_it_stands_still() -> None:
     async with alive() as (world, tasks):
         process = world.start(tasks)
-        await anyio.sleep(30)
+        await pass_time(30)
         live = process.worker.live()[0]
         process.worker._turned_at = world.clock() - 61
 
@@ -252,7 +253,7 @@ async def test_a_watched_set_that_changes_is_read_at_once() -> None:
     async with alive() as (world, tasks):
         process = world.start(tasks)
         process.engine.watch([])
-        await anyio.sleep(60)
+        await pass_time(60)
         before = calls(world)
         process.engine.watch([CustomerId(name) for name in world.simulator.customers])
         process.worker.changed()

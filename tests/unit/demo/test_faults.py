@@ -15,6 +15,7 @@ from poller.demo.options import SimulatorOptions
 from poller.demo.population import Scripted
 from poller.demo.readings import Stored
 from poller.demo.transport import SimulatorTransport
+from tests.support.virtual_time import pass_time
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +108,7 @@ async def test_a_slow_call_is_answered_in_the_end() -> None:
 async def test_a_call_is_noted_when_it_arrives_though_its_client_gives_up() -> None:
     api = simulator(slow_rate=1.0, slow_seconds=20)
     async with client(api) as it:
-        await trio.sleep(7)
+        await pass_time(7)
         with trio.move_on_after(1):
             await it.get("/v1/customers/c/activities")
 

@@ -22,7 +22,7 @@ def demo(
         float | None, Parameter(validator=Number(gt=0), help="Stop after so many seconds. Default: when it is interrupted.")
     ] = None,
     kill: Annotated[bool, Parameter(help="Kill the active poller on the way (not in less than 15 seconds), and start it again.")] = True,
-    customers: Annotated[int, Parameter(validator=Number(gte=1, lte=10_000), help="How many customers there are.")] = 25,
+    customers: Annotated[int, Parameter(validator=Number(gte=1, lte=200), help="How many customers there are.")] = 25,
     json: Annotated[bool, Parameter(negative="", show_default=False, help="The result as JSON; all else on standard error.")] = False,
 ) -> int:
     with PlainScreen(sys.stderr) if json else TerminalScreen() if to_terminal() else PlainScreen(sys.stdout) as screen:

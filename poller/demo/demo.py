@@ -42,7 +42,7 @@ SESSION_SECONDS = 6
 START_SECONDS_MAX = 60.0
 SETTLE_SECONDS_MAX = 60.0
 QUIET_SECONDS = 3.0
-"""Once all is published the pollers go on reading for so long: what is published twice comes late."""
+"""Once all is published the pollers go on reading for so long, which is everybody once more: what is published twice comes late."""
 DRAIN_SECONDS = 25
 END_SECONDS_MAX = DRAIN_SECONDS + 10.0
 READ_SECONDS_MAX = 30.0
@@ -66,7 +66,11 @@ class Plan(msgspec.Struct, frozen=True):
     """Of the live part; `None`: until it is stopped."""
     kill: bool = True
     customers: int = 25
-    calls_per_minute: int = 600
+
+    @property
+    def calls_per_minute(self) -> int:
+        """Each customer can be called every 2.5 seconds."""
+        return max(600, 24 * self.customers)
 
     def kill_at(self, kills: int) -> float:
         """Seconds into the live part when the next poller is killed, after so many; `inf`: never."""
@@ -205,8 +209,8 @@ async def replicas_of(settings: Mapping[str, str], directory: Path) -> AsyncIter
 async def start(replicas: Sequence[Replica], kafka: Broker, screen: Screen) -> None:
     """The first owns everything; each further one stands by."""
     for replica in replicas:
-        screen.say(f"starting poller {replica.name}…")
         replica.start()
+        screen.say(f"starting poller {replica.name} (pid {replica.pid})…")
         until = time.monotonic() + START_SECONDS_MAX
         while replica.role == "starting":
             if time.monotonic() >= until:

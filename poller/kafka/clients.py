@@ -4,13 +4,12 @@ import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaConnectionError
 
 from poller.config import KafkaSettings
 from poller.kafka.record import Limits
 from poller.kafka.security import connection_arguments
-from poller.kafka.workarounds import Client, start_client
+from poller.kafka.workarounds import Client, own_assignor, start_client
 
 REQUEST_SECONDS_MAX = 10.0
 START_SECONDS_MAX = 20.0
@@ -77,8 +76,7 @@ def make_group_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
         **connection_arguments(settings),
         group_id=settings.application_id,
         enable_auto_commit=False,
-        # Exactly one; it keeps state in its class, hence one group consumer a process.
-        partition_assignment_strategy=(StickyPartitionAssignor,),
+        partition_assignment_strategy=(own_assignor(),),
         session_timeout_ms=_ms(settings.session_seconds),
         heartbeat_interval_ms=_ms(settings.session_seconds / 10),
         # By default this is the session timeout, which a slow member would make everybody's.

@@ -21,7 +21,7 @@ from poller.config import KafkaSettings
 from poller.errors import LogError
 from poller.kafka import clients
 from poller.kafka.failures import translate, translated
-from poller.kafka.workarounds import Answers, discard_consumer, hear_answers
+from poller.kafka.workarounds import Answers, claim_nothing, discard_consumer, hear_answers
 from poller.model import Assigned, Confirmed, MembershipEvent, Rebalancing
 
 DOING = "being a member of the group"
@@ -55,6 +55,7 @@ class Membership(Answers, ConsumerRebalanceListener):
     def expelled(self) -> None:
         if self._members_of_it:
             self._members_of_it = False
+            claim_nothing(self._consumer)
             self._tell(Assigned(frozenset()))
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # the eager protocol: always all

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 
@@ -54,6 +55,21 @@ def tolerate_emptied_markers() -> None:
             return False
 
     PartitionRecords._contains_abort_marker = contains_abort_marker  # type: ignore[method-assign]
+
+
+# ------------------------------------------------------------------------------------------------------- sticky assignment
+# The assignor keeps in its class what was assigned to it, claims it at the next rebalance, and does not say of which generation the claim is.
+# So each consumer has a class of its own, and one that was expelled claims nothing: its partitions are somebody else's by then.
+
+
+def own_assignor() -> type[StickyPartitionAssignor]:
+    """For one consumer, which must be given exactly one."""
+    return type("OwnStickyPartitionAssignor", (StickyPartitionAssignor,), {"member_assignment": None})
+
+
+def claim_nothing(consumer: AIOKafkaConsumer) -> None:
+    for assignor in consumer._partition_assignment_strategy:
+        assignor.member_assignment = None
 
 
 # ------------------------------------------------------------------------------------------------------ answered heartbeats

@@ -13,10 +13,12 @@ from aiokafka.structs import TopicPartition
 
 from poller.kafka.workarounds import (
     Answers,
+    claim_nothing,
     discard_consumer,
     discard_producer,
     emptied_marker_raises,
     hear_answers,
+    own_assignor,
     start_client,
     tolerate_emptied_markers,
 )
@@ -153,3 +155,15 @@ async def test_the_error_of_a_start_is_ones_own() -> None:
 
     with pytest.raises(AssertionError, match="no broker"):
         await start_client(Failing())
+
+
+async def test_each_consumer_remembers_its_own_assignment_and_forgets_it_when_told() -> None:
+    mine, other = own_assignor(), own_assignor()
+    consumer = AIOKafkaConsumer(bootstrap_servers=NOWHERE, group_id="x", partition_assignment_strategy=(mine,))
+    mine.member_assignment = [TopicPartition("t", 0)]
+    assert (mine.name, other.member_assignment) == ("sticky", None)
+
+    claim_nothing(consumer)
+    await consumer.stop()
+
+    assert mine.member_assignment is None

@@ -24,7 +24,6 @@ from poller.errors import LogUnavailable
 from poller.kafka import clients, membership
 from poller.kafka.failures import translated
 from poller.kafka.owning import check_ownership
-from poller.kafka.quiet import limit_aiokafka_loggers
 from poller.kafka.record import Destination, Record, records_of, restored_of
 from poller.kafka.restore import ownership_elsewhere, restore
 from poller.kafka.topics import Topics, prepare_topics
@@ -44,7 +43,6 @@ class KafkaLog:
 
     def __init__(self, settings: KafkaSettings, source_url: str, clock: Callable[[], float]) -> None:
         tolerate_emptied_markers()
-        limit_aiokafka_loggers()
         self._settings = settings
         self._source_url = source_url
         self._clock = clock

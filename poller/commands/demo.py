@@ -1,5 +1,6 @@
 """`poller demo`."""
 
+import random
 import sys
 from typing import Annotated
 
@@ -23,10 +24,11 @@ def demo(
     ] = None,
     kill: Annotated[bool, Parameter(help="Kill the active poller on the way (not in less than 15 seconds), and start it again.")] = True,
     customers: Annotated[int, Parameter(validator=Number(gte=1, lte=200), help="How many customers there are.")] = 25,
+    seed: Annotated[int | None, Parameter(help="Of all that is random about the API. Default: another one each time.")] = None,
     json: Annotated[bool, Parameter(negative="", show_default=False, help="The result as JSON; all else on standard error.")] = False,
 ) -> int:
     with PlainScreen(sys.stderr) if json else TerminalScreen() if to_terminal() else PlainScreen(sys.stdout) as screen:
-        result = anyio.run(run_demo, Plan(seconds, kill, customers), screen)
+        result = anyio.run(run_demo, Plan(seconds, kill, customers, random.getrandbits(32) if seed is None else seed), screen)
     if result is None:
         return INTERRUPTED
     if json:

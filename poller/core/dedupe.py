@@ -43,6 +43,14 @@ def key_of(entry: Activity | DeadLetter) -> str:
     return "dead-letter:" + hashlib.sha256(entry.raw).hexdigest()[:32]
 
 
+def once(entries: tuple[Activity | DeadLetter, ...]) -> Mapping[str, Activity | DeadLetter]:
+    """The entries by key, in the order in which they first stand: a list that is put together while it changes may show one twice."""
+    found: dict[str, Activity | DeadLetter] = {}
+    for entry in entries:
+        found.setdefault(key_of(entry), entry)
+    return found
+
+
 def sift(
     entries: tuple[Activity | DeadLetter, ...], cursor_ms: int, recent: Mapping[str, int], remember_until_ms: int | None, undated_ms: int
 ) -> Sifted:

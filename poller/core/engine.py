@@ -16,7 +16,7 @@ the log holds; a held batch survives that if it was built on the very checkpoint
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -31,6 +31,7 @@ from poller.model import (
     Checkpoint,
     Commit,
     CustomerId,
+    DeadLetter,
     Fetch,
     Ledger,
     Ownership,
@@ -280,7 +281,8 @@ class Engine:
         """What the page brought, held until it is committed; `None`: nothing to commit, or its partition was taken meanwhile."""
         self._landed(fetch)
         self._server_clock = self._server_clock.observe(page, now)
-        longest, self._longest_page = self._longest_page, max(self._longest_page, len(page.entries))
+        once = dedupe.once(page.entries)  # an entry that is shown twice may make a page longer than any other will be
+        longest, self._longest_page = self._longest_page, max(self._longest_page, len(once))
         self._failures, self._refused = 0, ""
         self._observe_quota(page, now)
         customer = self._standing(fetch)
@@ -305,7 +307,7 @@ class Engine:
             remember_until_ms=EVERY_INSTANT_MS if first_shown else start.baseline_ms,
             undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
         )
-        outcome = walk.follow(going, _shown(page), longest, start.stepped_ms)
+        outcome = walk.follow(going, _shown(once, len(page.entries)), longest, start.stepped_ms)
         return self._hold(fetch, start, sifted, outcome, server_ms, page.body_bytes)
 
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
@@ -518,11 +520,11 @@ class Engine:
             self._paused_until, self._paused_why = until, why
 
 
-def _shown(page: Page) -> walk.Shown:
-    dated = [(dedupe.key_of(entry), entry.created_at_ms) for entry in page.entries if entry.created_at_ms is not None]
+def _shown(once: Mapping[str, Activity | DeadLetter], length: int) -> walk.Shown:
+    dated = [(key, entry.created_at_ms) for key, entry in once.items() if entry.created_at_ms is not None]
     return walk.Shown(
         keys=tuple(key for key, _ in dated),
         instants_ms=tuple(at_ms for _, at_ms in dated),
-        ids=tuple(entry.id for entry in page.entries if isinstance(entry, Activity)),
-        length=len(page.entries),
+        ids=tuple(entry.id for entry in once.values() if isinstance(entry, Activity)),
+        length=length,
     )

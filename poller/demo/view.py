@@ -50,6 +50,7 @@ class Result(msgspec.Struct, frozen=True):
 
     seconds: float
     customers: int
+    seed: int
     comparison: Comparison
     calls: Calls
     kills: int

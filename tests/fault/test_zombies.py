@@ -14,7 +14,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 SEED = 11
-CALLS_PER_MINUTE = 600
+CALLS_PER_MINUTE = 3000
 
 
 async def test_a_zombie_neither_publishes_twice_nor_spends_what_another_owns(kafka: str, tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ async def test_a_zombie_neither_publishes_twice_nor_spends_what_another_owns(kaf
     settings = {"calls_per_minute": CALLS_PER_MINUTE, "kafka_commit_seconds": 0.02}
     async with (
         one_error(),
-        served(busy(latency_seconds=0.05)) as api,
+        served(busy(activities_per_customer_minute=200.0)) as api,
         Deployment(kafka, api.url, api.simulator.customers, tmp_path, **settings) as pollers,
     ):
         zombie, other = pollers.start(), pollers.start()

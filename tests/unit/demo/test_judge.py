@@ -119,7 +119,7 @@ CALLS = Calls(made=10, refused=0, in_window_max=10, limit=600)
 
 
 def result(comparison: Comparison, calls: Calls = CALLS, exit_codes: tuple[int | None, int | None] = (0, 0)) -> Result:
-    return Result(30.0, 25, comparison, calls, 1, (6.0,), dict(zip("AB", exit_codes, strict=True)), 0)
+    return Result(30.0, 25, 1, comparison, calls, 1, (6.0,), dict(zip("AB", exit_codes, strict=True)), 0)
 
 
 FAULTLESS = Comparison(2, 2, (), (), (), (), None)

@@ -66,7 +66,7 @@ def test_lines_come_every_few_seconds_only() -> None:
 
 def test_the_table_says_each_figure_of_the_result() -> None:
     comparison = Comparison(554, 554, (), (), (), (), Freshness(164, 1.586, 7.12))
-    ended = Result(30.0, 25, comparison, Calls(270, 0, 268, 600), 1, (5.94,), {"A": 0, "B": 0}, 61_200_000)
+    ended = Result(30.0, 25, 1, comparison, Calls(270, 0, 268, 600), 1, (5.94,), {"A": 0, "B": 0}, 61_200_000)
 
     assert {name: figure for name, figure, _ in result_rows(ended)} == {
         "expected": "554",

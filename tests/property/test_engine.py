@@ -1,0 +1,164 @@
+"""Two engines alternate as owners, and everything fails in every way: nothing twice, nothing lost, never over budget, never without a lease."""
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from poller.errors import (
+    CustomerUnknown,
+    Forbidden,
+    Limited,
+    PlanExceeded,
+    Rejected,
+    RouteGone,
+    ServerFault,
+    SourceError,
+    Unauthorized,
+    Undecodable,
+    Unreachable,
+)
+from tests.support.group import CALLS_LIMIT, CUSTOMERS, LOOKBACK_SECONDS, Group, Outcome
+
+ERRORS: tuple[SourceError, ...] = (
+    Unreachable("refused"),
+    ServerFault("502"),
+    Undecodable("no list"),
+    Limited("slow down", wait_seconds=3),
+    Limited("until", until=1_010.0, server_time=1_000.0),
+    Limited("of the cycle", kind="api_calls_cycle"),
+    PlanExceeded(),
+    Unauthorized(),
+    Forbidden(),
+    RouteGone(),
+    CustomerUnknown(),
+    Rejected(),
+)
+
+PROCESSES = st.integers(0, 1)
+NUMBERS = st.integers(0, 11)
+OUTCOMES: tuple[Outcome, ...] = ("stands", "stands", "stands", "fails", "stands unheard")
+
+
+class Engines(RuleBasedStateMachine):
+    """The rules are what may happen; the invariants are what must hold after each."""
+
+    partitions = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.group = Group(self.partitions)
+        for number, customer in enumerate(CUSTOMERS):
+            self.group.create(customer, number * 2, late=0.0)
+        for partition in range(self.partitions):
+            self.group.assign(partition % 2, partition)
+        for index in (0, 1):
+            self.group.confirm(index)
+            self.group.turn(index)
+
+    @rule(seconds=st.sampled_from((0.01, 0.3, 0.3, 1.0, 2.0, 4.0, 11.0, 70.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.group.now += seconds
+
+    @rule(seconds=st.sampled_from((0.5, 2.0)), turns=st.integers(1, 10))
+    def all_goes_well_for_a_while(self, seconds: float, turns: int) -> None:
+        for _ in range(turns):
+            self.group.now += seconds
+            for index in (0, 1):
+                if self.group.now < self.group.processes[index].lease_until:
+                    self.group.confirm(index)
+                self.group.turn(index)
+
+    @rule(customer=st.sampled_from(CUSTOMERS), count=st.integers(1, 9), late=st.sampled_from((0.0, 0.0, 2.0, LOOKBACK_SECONDS - 5)))
+    def activities_happen(self, customer: Any, count: int, late: float) -> None:
+        self.group.create(customer, count, late)
+
+    @rule(index=PROCESSES)
+    def a_heartbeat_is_answered(self, index: int) -> None:
+        self.group.confirm(index)
+
+    @rule(index=PROCESSES, times=st.integers(1, 4))
+    def calls_are_ordered(self, index: int, times: int) -> None:
+        for _ in range(times):
+            self.group.order(index)
+
+    @rule(index=PROCESSES, number=NUMBERS)
+    def a_call_is_answered(self, index: int, number: int) -> None:
+        self.group.answer(index, number)
+
+    @rule(index=PROCESSES, number=NUMBERS, error=st.sampled_from(ERRORS))
+    def a_call_fails(self, index: int, number: int, error: SourceError) -> None:
+        self.group.fail(index, number, error)
+
+    @rule(index=PROCESSES, number=NUMBERS)
+    def a_commit_begins(self, index: int, number: int) -> None:
+        self.group.begin_commit(index, number % self.partitions)
+
+    @rule(index=PROCESSES, number=NUMBERS, outcome=st.sampled_from(OUTCOMES))
+    def a_commit_ends(self, index: int, number: int, outcome: Outcome) -> None:
+        self.group.end_commit(index, number % self.partitions, outcome)
+
+    @rule(index=PROCESSES, number=NUMBERS)
+    def a_partition_is_opened(self, index: int, number: int) -> None:
+        self.group.open(index, number % self.partitions)
+
+    @rule(index=PROCESSES, number=NUMBERS)
+    def a_partition_is_taken_over(self, index: int, number: int) -> None:
+        self.group.rebalance(index)
+        if self.group.assign(index, number % self.partitions):
+            self.group.confirm(index)
+            self.group.open(index, number % self.partitions)
+
+    @rule(index=PROCESSES, number=NUMBERS)
+    def a_partition_is_let_go(self, index: int, number: int) -> None:
+        self.group.rebalance(index)
+        self.group.let_go(index, number % self.partitions)
+
+    @rule(index=PROCESSES)
+    def a_rebalance_begins(self, index: int) -> None:
+        self.group.rebalance(index)
+
+    @rule(index=PROCESSES, number=NUMBERS, seconds=st.sampled_from((5.0, 11.0)))
+    def a_process_stalls_and_the_other_takes_over(self, index: int, number: int, seconds: float) -> None:
+        self.group.now += seconds
+        if self.group.assign(1 - index, number % self.partitions):
+            self.group.confirm(1 - index)
+            self.group.open(1 - index, number % self.partitions)
+        self.group.order(index)
+
+    @rule(index=PROCESSES)
+    def a_process_is_killed(self, index: int) -> None:
+        self.group.kill(index)
+
+    @rule(watched=st.sets(st.sampled_from(CUSTOMERS)))
+    def others_are_watched(self, watched: set[Any]) -> None:
+        self.group.watch(watched)
+
+    @precondition(lambda self: self.group.watched != set(CUSTOMERS))
+    @rule()
+    def all_are_watched_again(self) -> None:
+        self.group.watch(set(CUSTOMERS))
+
+    @invariant()
+    def all_is_in_order(self) -> None:
+        self.group.check()
+
+    def teardown(self) -> None:
+        self.group.finish()
+
+        assert self.group.most_calls_in_a_window() <= CALLS_LIMIT
+
+
+class EnginesOfFourPartitions(Engines):
+    """Two processes share four partitions."""
+
+    partitions = 4
+
+
+@pytest.mark.parametrize("machine", [Engines, EnginesOfFourPartitions])
+def test_whatever_fails_nothing_is_published_twice_or_lost_and_no_call_is_made_beyond_the_budget_or_the_lease(
+    machine: type[Engines],
+) -> None:
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=60))

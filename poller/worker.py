@@ -94,7 +94,7 @@ class Bell:
 
     async def wait(self, seconds: float) -> None:
         """Until it rings, at most so long. Nothing is missed by who asks the engine and then waits, as both happen in one step."""
-        with anyio.move_on_after(None if math.isinf(seconds) else max(0.0, seconds)):
+        with anyio.move_on_after(_timer_seconds(seconds)):
             await self._event.wait()
 
 
@@ -333,6 +333,16 @@ class Worker:
         while not self._draining and self._clock() < until:
             self._turned_at = self._clock()
             await self._bell.wait(min(until - self._clock(), TURN_SECONDS_MAX))
+
+
+def _timer_seconds(seconds: float) -> float:
+    """As long, or up to two milliseconds longer: uvloop rounds a timer to whole ones, and where that is too early it spins until the next.
+
+    Just above the half, it rounds up.
+    """
+    if seconds <= 0 or math.isinf(seconds):
+        return max(0.0, seconds)
+    return (math.ceil(seconds * 1000) + 0.6) / 1000
 
 
 def _retry_seconds(error: LogError, failures: int, who: str) -> float:

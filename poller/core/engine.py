@@ -97,6 +97,8 @@ class Owned:
         self.schedule = Schedule()
         self.commit_at = -math.inf
         """The earliest beginning of the next commit."""
+        self.called = 0
+        """Which call of this process was its last: partitions take turns, or the first would take every call where all are always due."""
 
 
 class Held:
@@ -141,6 +143,7 @@ class Engine:
         self._suspended: dict[int, Owned] = {}
         self._held: defaultdict[int, Held] = defaultdict(Held)
         self._in_flight: dict[CustomerId, Fetch] = {}
+        self._calls = 0
         self._server_clock = ServerClock()
         self._longest_page = walk.PAGE_ACTIVITIES_SHORT
         self._failures = 0
@@ -266,7 +269,7 @@ class Engine:
         if wait is not None:
             return wait
         until = math.inf
-        for partition, owned in sorted(self._owned.items(), key=lambda item: item[1].schedule.due_at(now)):
+        for partition, owned in sorted(self._owned.items(), key=lambda item: (item[1].schedule.due_at(now), item[1].called)):
             owned.budget = owned.budget.refill(now)
             at = max(owned.budget.available_at(now), owned.schedule.due_at(now))
             if at > now:
@@ -411,6 +414,8 @@ class Engine:
     def _fetch(self, partition: int, owned: Owned, customer_id: CustomerId, now: float) -> Fetch:
         customer = owned.customers[customer_id]
         owned.budget = owned.budget.spend(now)
+        self._calls += 1
+        owned.called = self._calls
         start = customer.checkpoint or self._start(now)
         going = customer.walk or Walk(sent=now, low_ms=start.cursor_ms)
         fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start)

@@ -77,7 +77,7 @@ def query_of(walk: Walk) -> Query:
             return Query(starting_after_id=ActivityId(walk.page_ids[-2]))
         case Way.AFTER_DATE:
             return Query(starting_after_ms=walk.low_ms - 1)
-        case Way.PAST_LOW:
+        case _:
             return Query(start_date_ms=walk.low_ms + 1)
 
 

@@ -27,11 +27,13 @@ async def test_killed_at_random_moments_each_activity_is_published_once(kafka: s
     async with (
         one_error(),
         served(busy(activities_per_customer_minute=200.0)) as api,
-        Deployment(kafka, api.url, api.simulator.customers, tmp_path, calls_per_minute=CALLS_PER_MINUTE, kafka_commit_seconds=0.02) as pollers,
+        Deployment(
+            kafka, api.url, api.simulator.customers, tmp_path, calls_per_minute=CALLS_PER_MINUTE, kafka_commit_seconds=0.02
+        ) as pollers,
     ):
         for _ in range(8):
             poller = pollers.start()
-            await until(lambda poller=poller: poller.count("published"), within_seconds=10)
+            await poller.has_said("published")
             await anyio.sleep(random.uniform(0, 0.5))  # the moment is what is tried
             await killed_and_forgotten(pollers, poller)
         for _ in range(4):

@@ -15,7 +15,11 @@ pytestmark = pytest.mark.anyio
 async def test_started_before_kafka_and_killed_with_it_the_poller_waits_says_so_and_goes_on(tmp_path: Path) -> None:
     port = free_port()
     servers = f"127.0.0.1:{port}"
-    async with one_error(), served(busy()) as api, Deployment(servers, api.url, api.simulator.customers, tmp_path, calls_per_minute=600) as pollers:
+    async with (
+        one_error(),
+        served(busy()) as api,
+        Deployment(servers, api.url, api.simulator.customers, tmp_path, calls_per_minute=600) as pollers,
+    ):
         poller = pollers.start()
         await until(lambda: poller.count("waiting_for_kafka") > 1, within_seconds=10)
         assert "Kafka cannot be reached" in poller.events("waiting_for_kafka")[0]["error"]

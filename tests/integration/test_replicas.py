@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import SESSION_SECONDS, Deployment, Poller, busy, one_error, served
+from tests.support.processes import DRAIN_SECONDS, SESSION_SECONDS, Deployment, Poller, busy, one_error, served
 from tests.support.topics import all_published, reading, within_budget
 from tests.support.waiting import until
 
@@ -37,7 +37,7 @@ async def test_one_is_active_and_one_stands_by_until_the_first_leaves_or_dies(ka
         await first.active()
 
         first.send(signal.SIGTERM)
-        assert await first.ended(within_seconds=float(pollers.settings["drain_seconds"])) == 0
+        assert await first.ended(within_seconds=DRAIN_SECONDS) == 0
         await second.active(within_seconds=HANDOVER_SECONDS)
         published = second.count("published")
         await until(lambda: second.count("published") > published, within_seconds=3)
@@ -59,7 +59,7 @@ async def test_with_several_partitions_replicas_share_and_what_one_leaves_anothe
         async def shared(*replicas: Poller, within_seconds: float = 15) -> None:
             def divided() -> bool:
                 owned = [partitions_of(replica) for replica in replicas]
-                return sorted(sum(owned, [])) == [0, 1, 2, 3] and all(owned)
+                return sorted(partition for partitions in owned for partition in partitions) == [0, 1, 2, 3] and all(owned)
 
             await until(divided, within_seconds)
             for replica in replicas:

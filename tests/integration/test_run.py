@@ -23,6 +23,10 @@ pytestmark = pytest.mark.anyio
 TOO_LARGE_BYTES = 1_200_000
 
 
+async def calls_made(simulator: Simulator, calls: int) -> None:
+    await until(lambda: len(simulator.calls) >= calls, within_seconds=15)
+
+
 async def test_every_activity_is_published_once_as_it_was_sent_keyed_by_its_type(kafka: str, tmp_path: Path) -> None:
     async with one_error(), served(busy()) as api, Deployment(kafka, api.url, api.simulator.customers, tmp_path) as pollers:
         poller = pollers.start()
@@ -47,7 +51,7 @@ async def test_every_activity_is_published_once_as_it_was_sent_keyed_by_its_type
             }
         partitions = {(record.key, record.partition) for record in records}
         assert len(partitions) == len({key for key, _ in partitions})
-        assert {b'"event_source"' in record.value or b'"group_id"' in record.value for record in records} == {True, False}
+        assert {b'"group_id"' in (record.value or b"") for record in records} == {True, False}, "both shapes"
         poller.send(signal.SIGTERM)
         assert await poller.ended() == 0
 
@@ -70,18 +74,21 @@ async def test_what_cannot_be_published_goes_to_the_dead_letters_once_and_readin
             poller = pollers.start(calls_per_minute=600)
             await poller.active()
             read = len(simulator.calls)
-            await until(lambda read=read: len(simulator.calls) > read + 5, within_seconds=10)
+            await calls_made(simulator, read + 6)
             poller.send(signal.SIGTERM)
             assert await poller.ended() == 0
 
         async with reading(kafka, pollers.name) as reader:
-            assert [(name_of(record), record.value) for record in await reader.read()] == [(("cust_1", "a0"), sent[0]), (("cust_1", "a9"), sent[9 - 1])]
+            assert [(name_of(record), record.value) for record in await reader.read()] == [
+                (("cust_1", "a0"), sent[0]),
+                (("cust_1", "a9"), sent[9 - 1]),
+            ]
         async with reading(kafka, f"{pollers.name}.dead-letters") as reader:
             letters = await reader.read()
             assert {letter.key for letter in letters} == {b"cust_1"}
             assert sorted(letter.value for letter in letters if letter.value in sent) == sorted(sent[1:7])
             (cut,) = [letter for letter in letters if letter.value not in sent]
-            assert sent[7].startswith(cut.value) and len(letters) == 7
+            assert sent[7].startswith(cut.value or b"-") and len(letters) == 7
             assert headers_of(cut)["reason"].startswith("too large") and headers_of(cut)["original_length"] == str(len(sent[7]))
             assert all(headers_of(letter)["reason"] for letter in letters)
 
@@ -150,11 +157,18 @@ def test_all_faults_of_the_settings_are_named_at_once_and_nothing_is_started() -
         "POLLER_KAFKA_SESSION_SECONDS": "1",
     }
 
-    ended = subprocess.run([sys.executable, "-m", "poller", "run"], env={**inherited(), **settings}, capture_output=True, timeout=20, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "poller", "run"], env={**inherited(), **settings}, capture_output=True, timeout=20, check=False
+    )
 
     assert (ended.returncode, ended.stdout) == (2, b"")
     said = ended.stderr.decode()
-    for variable in (*settings.keys() - {"POLLER_CUSTOMERS"}, "POLLER_CALLS_PER_MINUTE", "POLLER_VOUCHERIFY_APP_ID", "POLLER_KAFKA_BOOTSTRAP_SERVERS"):
+    for variable in (
+        *settings.keys() - {"POLLER_CUSTOMERS"},
+        "POLLER_CALLS_PER_MINUTE",
+        "POLLER_VOUCHERIFY_APP_ID",
+        "POLLER_KAFKA_BOOTSTRAP_SERVERS",
+    ):
         assert variable in said, variable
     assert CANARY not in said
     assert '"event"' not in said and "Traceback" not in said

@@ -20,7 +20,7 @@ from poller.errors import (
     Undecodable,
     Unreachable,
 )
-from tests.support.group import CALLS_LIMIT, CUSTOMERS, LOOKBACK_SECONDS, Group, Outcome
+from tests.support.group import CUSTOMERS, LOOKBACK_SECONDS, Group, Outcome
 
 ERRORS: tuple[SourceError, ...] = (
     Unreachable("refused"),
@@ -37,6 +37,8 @@ ERRORS: tuple[SourceError, ...] = (
     Rejected(),
 )
 
+EXAMPLES = 150
+
 PROCESSES = st.integers(0, 1)
 NUMBERS = st.integers(0, 11)
 OUTCOMES: tuple[Outcome, ...] = ("stands", "stands", "stands", "fails", "stands unheard")
@@ -46,10 +48,11 @@ class Engines(RuleBasedStateMachine):
     """The rules are what may happen; the invariants are what must hold after each."""
 
     partitions = 1
+    calls_limit = 600.0
 
     def __init__(self) -> None:
         super().__init__()
-        self.group = Group(self.partitions)
+        self.group = Group(self.partitions, self.calls_limit)
         for number, customer in enumerate(CUSTOMERS):
             self.group.create(customer, number * 2, late=0.0)
         for partition in range(self.partitions):
@@ -100,6 +103,19 @@ class Engines(RuleBasedStateMachine):
     def a_commit_ends(self, index: int, number: int, outcome: Outcome) -> None:
         self.group.end_commit(index, number % self.partitions, outcome)
 
+    @rule(index=PROCESSES, number=NUMBERS, before=st.integers(0, 3), during=st.integers(0, 3), outcome=st.sampled_from(OUTCOMES))
+    def a_commit_ends_while_calls_are_under_way(self, index: int, number: int, before: int, during: int, outcome: Outcome) -> None:
+        self.calls_are_ordered(index, 3)
+        for _ in range(before):
+            self.group.answer(index, number)
+        self.group.now += 0.2
+        self.group.begin_commit(index, number % self.partitions)
+        self.calls_are_ordered(index, 3)
+        for _ in range(during):
+            self.group.answer(index, number)
+        self.group.end_commit(index, number % self.partitions, outcome)
+        self.calls_are_ordered(index, 3)
+
     @rule(index=PROCESSES, number=NUMBERS)
     def a_partition_is_opened(self, index: int, number: int) -> None:
         self.group.open(index, number % self.partitions)
@@ -148,7 +164,7 @@ class Engines(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.group.finish()
 
-        assert self.group.most_calls_in_a_window() <= CALLS_LIMIT
+        assert self.group.most_calls_in_a_window() <= self.calls_limit
 
 
 class EnginesOfFourPartitions(Engines):
@@ -157,8 +173,14 @@ class EnginesOfFourPartitions(Engines):
     partitions = 4
 
 
-@pytest.mark.parametrize("machine", [Engines, EnginesOfFourPartitions])
+class EnginesOfFewCalls(Engines):
+    """Calls are always wanted, so that the budget decides."""
+
+    calls_limit = 30.0
+
+
+@pytest.mark.parametrize("machine", [Engines, EnginesOfFourPartitions, EnginesOfFewCalls])
 def test_whatever_fails_nothing_is_published_twice_or_lost_and_no_call_is_made_beyond_the_budget_or_the_lease(
     machine: type[Engines],
 ) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=60))
+    run_state_machine_as_test(machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=60))

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import anyio
@@ -31,6 +31,7 @@ CANARY = "canary-4f1d9c27b8e35a60"
 SESSION_SECONDS = 6
 """The shortest that is allowed."""
 
+DRAIN_SECONDS = 5
 START_SECONDS_MAX = 20.0
 END_SECONDS_MAX = 10.0
 
@@ -84,7 +85,7 @@ class Poller:
     async def ended(self, within_seconds: float = END_SECONDS_MAX) -> int:
         """Its exit code."""
         with anyio.move_on_after(within_seconds):
-            while self.exit_code is None:
+            while self.exit_code is None:  # noqa: ASYNC110 - a process that ends sets no event of ours
                 await anyio.sleep(POLL_SECONDS)
         assert self.exit_code is not None, f"it does not end: {self!r}"
         return self.exit_code
@@ -100,6 +101,10 @@ class Poller:
 
     def count(self, name: str) -> int:
         return len(self.events(name))
+
+    async def has_said(self, name: str, times: int = 1, within_seconds: float = START_SECONDS_MAX) -> None:
+        """Until it has logged so many of these events."""
+        await until(lambda: self.count(name) >= times, within_seconds)
 
     async def ask(self, path: str) -> Answered:
         """`livez` or `readyz`."""
@@ -160,7 +165,7 @@ class Deployment:
             "kafka_session_seconds": SESSION_SECONDS,
             "kafka_commit_seconds": 0.05,
             "log_level": "debug",
-            "drain_seconds": 5,
+            "drain_seconds": DRAIN_SECONDS,
             **settings,
         }
 
@@ -171,7 +176,7 @@ class Deployment:
         self.pollers.append(Poller(environment, self.directory / f"{self.name}-{len(self.pollers)}.log"))
         return self.pollers[-1]
 
-    async def __aenter__(self) -> "Deployment":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -227,6 +232,4 @@ async def one_error() -> AsyncIterator[None]:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
-        with suppress(BaseException):
-            error.__suppress_context__ = True
         raise error from None

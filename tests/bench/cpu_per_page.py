@@ -1,0 +1,144 @@
+"""What a read costs: CPU of one `poller run` from request to commit, all in, for pages of 10 new activities; and its memory.
+
+    python -m tests.bench.cpu_per_page [--customers 1000] [--reads 6000] [--profile out.prof]
+
+A server that does next to nothing answers over loopback, a real Kafka takes what is published. CPU is the poller's process alone (user and
+system, from /proc), so a noisy machine changes the time that it takes but hardly the figure.
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from pathlib import Path
+
+import anyio
+from anyio.abc import SocketStream
+
+from poller.demo.broker import broker
+from tests.support.processes import Deployment, Poller
+from tests.support.topics import reading
+
+GOAL_MS = 1.5
+GOAL_MB = 120
+ACTIVITIES = 10
+PAD = "x" * 900
+HISTORY = 100
+STEP = timedelta(milliseconds=2)
+START_DATE = re.compile(rb"start_date=([^& ]+)")
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {date}\r\nX-Rate-Limit-Limit: 100000\r\nX-Rate-Limit-Remaining: 99999\r\nContent-Length: {length}\r\n\r\n"
+
+
+class Pages:
+    """Every read finds 10 activities that are new: created right after the instant that it asks from.
+
+    The very first one finds a long page, so that 10 are known to be no full one.
+    """
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.activities = 0
+        self._history: datetime | None = None
+        """When its last activity was created; `None`: not asked for yet."""
+
+    def answer(self, request: bytes) -> bytes:
+        asked = START_DATE.search(request)
+        instants: list[datetime] = []
+        if asked is not None:
+            start = datetime.fromisoformat(asked[1].decode().replace("%3A", ":"))
+            goes_on = self._history is not None and abs(start - self._history) <= STEP
+            instants = [self._history or start] if goes_on else [start + STEP] * ACTIVITIES
+            self.reads += not goes_on
+        elif self._history is None:
+            now = datetime.now(UTC)
+            now -= timedelta(microseconds=now.microsecond % 1000)
+            instants, self._history = [now - STEP * i for i in reversed(range(HISTORY))], now
+        body = self._page(instants)
+        return HEAD.format(date=formatdate(usegmt=True), length=len(body)).encode() + body
+
+    def _page(self, instants: list[datetime]) -> bytes:
+        entries = ",".join(self._entry(instant) for instant in instants)
+        return f'{{"object":"list","data_ref":"data","data":[{entries}],"total":{len(instants)}}}'.encode()
+
+    def _entry(self, instant: datetime) -> str:
+        self.activities += 1
+        at = instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            f'{{"id":"evcus_{self.activities:018x}","type":"customer.rewarded.loyalty_points","created_at":"{at}","category":"ACTION",'
+            f'"group_id":"v-{self.activities:018x}","event_source":{{"channel":"API"}},"data":{{"note":"{PAD}"}}}}'
+        )
+
+    async def serve(self, stream: SocketStream) -> None:
+        """Requests of one connection, one after the other."""
+        buffered = b""
+        try:
+            async with stream:
+                while True:
+                    while b"\r\n\r\n" not in buffered:
+                        buffered += await stream.receive()
+                    request, _, buffered = buffered.partition(b"\r\n\r\n")
+                    await stream.send(self.answer(request))
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(pid: int) -> float:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+async def measure(poller: Poller, pages: Pages, reads: int) -> tuple[float, float]:
+    """CPU seconds and seconds for so many reads."""
+    began, cpu, target = time.monotonic(), cpu_seconds(poller.pid), pages.reads + reads
+    while pages.reads < target and poller.exit_code is None:  # noqa: ASYNC110 - looks at a process too
+        await anyio.sleep(0.01)
+    assert poller.exit_code is None, repr(poller)
+    return (cpu_seconds(poller.pid) - cpu) / (pages.reads - target + reads), (time.monotonic() - began) / reads
+
+
+async def bench(customers: int, reads: int, calls_per_minute: float) -> bool:
+    pages = Pages()
+    with tempfile.TemporaryDirectory() as directory:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with broker(log=print) as running, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, pages.serve)
+            ids = [f"cust_{i:024x}" for i in range(customers)]
+            usual = {"log_level": "info", "kafka_commit_seconds": None, "lookback_seconds": None, "calls_per_minute": calls_per_minute}
+            async with Deployment(running.bootstrap_servers, f"http://127.0.0.1:{port}", ids, Path(directory), **usual) as pollers:
+                poller = pollers.start()
+                await poller.active()
+                await measure(poller, pages, 2 * customers)  # everybody has been read, and code is warm
+                costs = [await measure(poller, pages, reads // 3) for _ in range(3)]
+                memory = rss_mb(poller.pid)
+                async with reading(running.bootstrap_servers, pollers.name) as reader:
+                    published = len(await reader.read())
+            tasks.cancel_scope.cancel()
+    cpu_ms = min(cpu for cpu, _ in costs) * 1000
+    print("CPU ms a read:", ", ".join(f"{cpu * 1000:.2f}" for cpu, _ in costs), f"(goal {GOAL_MS})")
+    print("reads a second:", ", ".join(f"{1 / seconds:.0f}" for _, seconds in costs))
+    print(f"RSS: {memory:.0f} MB for {customers} customers (goal {GOAL_MB}); {published} activities published of {pages.activities} shown")
+    return cpu_ms <= GOAL_MS and memory <= GOAL_MB
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--customers", type=int, default=1000)
+    parser.add_argument("--reads", type=int, default=6000)
+    parser.add_argument("--calls-per-minute", type=float, default=60_000)
+    given = parser.parse_args()
+    sys.exit(0 if anyio.run(bench, given.customers, given.reads, given.calls_per_minute) else 1)
+
+
+if __name__ == "__main__":
+    main()

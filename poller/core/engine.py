@@ -283,34 +283,20 @@ class Engine:
     def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:
         """What the page brought, held until it is committed; `None`: nothing to commit, or its partition was taken meanwhile."""
         self._landed(fetch)
-        self._server_clock = self._server_clock.observe(page, now)
-        once = dedupe.once(page.entries)  # an entry that is shown twice may make a page longer than any other will be
-        longest, self._longest_page = self._longest_page, max(self._longest_page, len(once))
-        self._failures, self._refused = 0, ""
-        self._observe_quota(page, now)
+        shown, longest = self._observe(page, now)
         customer = self._standing(fetch)
         if customer is None:
             return None
         customer.failures = 0
-        going = fetch.walk
-        if going.calls == 0 and page.server_time is not None:
-            going = msgspec.structs.replace(going, server_time=page.server_time - (now - fetch.at))
+        going = _timed(fetch, page, now)
         server_ms = cursor.server_time_ms(going, self._server_clock)
         start = self._baseline(fetch, going, server_ms)
         if start is None:
             customer.last_read = now
             self._schedule(fetch.partition, fetch.customer, customer, now)
             return None
-        first_shown = fetch.base is None and start.baseline_ms is not None and going.server_time is not None
-        newest_ms = max((entry.created_at_ms for entry in page.entries if entry.created_at_ms is not None), default=0)
-        sifted = dedupe.sift(
-            page.entries,
-            start.cursor_ms,
-            start.recent,
-            remember_until_ms=EVERY_INSTANT_MS if first_shown else start.baseline_ms,
-            undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
-        )
-        outcome = walk.follow(going, _shown(once, len(page.entries)), longest, start.stepped_ms)
+        sifted = self._sift(fetch, page, going, start, server_ms)
+        outcome = walk.follow(going, shown, longest, start.stepped_ms)
         return self._hold(fetch, start, sifted, outcome, server_ms, page.body_bytes)
 
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
@@ -434,6 +420,28 @@ class Engine:
             case other:
                 raise AssertionError(f"no such start: {other!r}")
 
+    def _observe(self, page: Page, now: float) -> tuple[walk.Shown, int]:
+        """Take note of what any page tells of the API, whoever it is about. The page as the walk sees it, and the longest one before it."""
+        once = dedupe.once(page.entries)  # an entry that is shown twice may make a page longer than any other will be
+        longest, self._longest_page = self._longest_page, max(self._longest_page, len(once))
+        self._server_clock = self._server_clock.observe(page, now)
+        self._failures, self._refused = 0, ""
+        if page.quota.remaining == 0:
+            self._pause(now + backoff.quota_wait_seconds(page.quota.resets_at, page.server_time), "nothing remains of the quota")
+        return _shown(once, len(page.entries)), longest
+
+    def _sift(self, fetch: Fetch, page: Page, going: Walk, start: Checkpoint, server_ms: int | None) -> dedupe.Sifted:
+        """What of the page is new. All that the first page shows to a customer that starts now had happened before, where a date tells when that was."""
+        first_shown = fetch.base is None and start.baseline_ms is not None and going.server_time is not None
+        newest_ms = max((entry.created_at_ms for entry in page.entries if entry.created_at_ms is not None), default=0)
+        return dedupe.sift(
+            page.entries,
+            start.cursor_ms,
+            start.recent,
+            remember_until_ms=EVERY_INSTANT_MS if first_shown else start.baseline_ms,
+            undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
+        )
+
     def _baseline(self, fetch: Fetch, going: Walk, server_ms: int | None) -> Checkpoint | None:
         """What the walk stands on. The first read of a customer that starts now must have begun early enough by the server's own time;
         `None`: it did not, and is worth nothing but the time that it told. Where nothing tells the time, our own clock must do.
@@ -516,13 +524,16 @@ class Engine:
             ledger=ledger,
         )
 
-    def _observe_quota(self, page: Page, now: float) -> None:
-        if page.quota.remaining == 0:
-            self._pause(now + backoff.quota_wait_seconds(page.quota.resets_at, page.server_time), "nothing remains of the quota")
-
     def _pause(self, until: float, why: str) -> None:
         if until > self._paused_until:
             self._paused_until, self._paused_why = until, why
+
+
+def _timed(fetch: Fetch, page: Page, now: float) -> Walk:
+    """The walk, with the server's time at its first request, once that is answered."""
+    if fetch.walk.calls > 0 or page.server_time is None:
+        return fetch.walk
+    return msgspec.structs.replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
 
 
 def _shown(once: Mapping[str, Activity | DeadLetter], length: int) -> walk.Shown:

@@ -278,6 +278,7 @@ class Engine:
             customer = self._take(owned, now)
             if customer is not None:
                 return self._fetch(partition, owned, customer, now)
+            until = min(until, owned.schedule.due_at(now))  # who stood here is no longer watched
         return Wait(until, "the budget, or until somebody is due")
 
     def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:

@@ -5,6 +5,7 @@ Written for aiokafka 0.14, which `pyproject.toml` pins. Where a newer one no lon
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from itertools import chain
 from typing import Any, Protocol
 
 import anyio
@@ -145,6 +146,9 @@ async def discard_producer(producer: AIOKafkaProducer) -> None:
         await _end_tasks(parts)
         await _within(CLOSE_SECONDS_MAX, producer.client.close())
     _retrieve(producer._txn_manager._transaction_waiter)
+    accumulator = producer._message_accumulator
+    for batch in (*accumulator._pending_batches, *chain.from_iterable(accumulator._batches.values())):
+        _retrieve(batch._drain_waiter)
 
 
 async def discard_consumer(consumer: AIOKafkaConsumer) -> None:

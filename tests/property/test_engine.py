@@ -37,7 +37,7 @@ ERRORS: tuple[SourceError, ...] = (
     Rejected(),
 )
 
-EXAMPLES = 150
+EXAMPLES = 100
 
 PROCESSES = st.integers(0, 1)
 NUMBERS = st.integers(0, 11)

@@ -3,6 +3,7 @@
 Every scenario is first run on the core as it is, where it must find nothing.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,11 +13,15 @@ import msgspec
 import pytest
 
 from poller.core import cursor, dedupe, walk
+from poller.core.budget import Budget, Cycle, Terms
 from poller.core.engine import Engine
 from poller.demo.readings import Readings
-from poller.model import Activity, Batch, DeadLetter, Fetch, Page, Query, Walk
-from tests.support.history import EPOCH, Account, Reader, stored
-from tests.support.judge import INSTANT_SECONDS, Case, Scenario, Verdict, past_tie, run
+from poller.errors import ServerFault, SourceError
+from poller.model import Activity, Batch, DeadLetter, Fetch, Ledger, Page, Query, Restored, Walk
+from tests.support.group import CUSTOMERS, Group
+from tests.support.history import Account, Reader, stored
+from tests.support.judge import INSTANT_SECONDS, Case, Scenario, Verdict, run
+from tests.support.spender import EPOCH, Owner, most_in_a_window
 
 Swap = tuple[object, str, object]
 """An object, the name of what it holds, and what stands there in the mutant."""
@@ -151,12 +156,8 @@ class Mutant:
 
 MUTANTS = {
     "no recent ids": Mutant(((dedupe, "forget", forget_all),), Case("past and present"), "published twice"),
-    "no cursor filter": Mutant(
-        ((dedupe, "sift", sift_without_cursor),), Case("few", Readings(start_date="ignored")), "published twice"
-    ),
-    "no dedupe inside a page": Mutant(
-        ((dedupe, "sift", sift_entry_by_entry),), Case("few"), "published twice", account_type=Repeating
-    ),
+    "no cursor filter": Mutant(((dedupe, "sift", sift_without_cursor),), Case("few", Readings(start_date="ignored")), "published twice"),
+    "no dedupe inside a page": Mutant(((dedupe, "sift", sift_entry_by_entry),), Case("few"), "published twice", account_type=Repeating),
     "short is less than 100": Mutant(
         ((walk, "PAGE_ACTIVITIES_SHORT", 100),), Case("past and present", Readings(page_activities_max=30)), "lost without a gap"
     ),
@@ -181,7 +182,9 @@ MUTANTS = {
         "lost without a gap",
     ),
     "the Date header alone": Mutant(
-        ((cursor, "server_time_ms", time_by_date_alone),), Case("past and present", Readings(date_offset_seconds=3600)), "lost without a gap"
+        ((cursor, "server_time_ms", time_by_date_alone),),
+        Case("past and present", Readings(date_offset_seconds=3600)),
+        "lost without a gap",
     ),
     "a short page proves the end": Mutant(
         ((walk, "_end_of_short_page", short_page_proves_the_end),), Case(more_than_a_page_later()), "lost without a gap", cap_shrinks
@@ -199,3 +202,107 @@ def test_a_reading_judge_finds_the_mutant_that_has(name: str) -> None:
         found = mutant.verdict()
 
     assert (sound.faults, mutant.fault in found.faults) == ([], True), found.faults
+
+
+# The engine and its budget, in a group where everything goes wrong once.
+
+
+def checkpoint_moves_before_the_commit(of: Engine, fetch: Fetch, page: Page, now: float) -> Batch | None:
+    batch = page_received(of, fetch, page, now)
+    if batch is not None and fetch.partition in of._owned:
+        of._owned[fetch.partition].customers[batch.customer].checkpoint = batch.checkpoint
+    return batch
+
+
+def failed_fetch_forgets_its_customer(of: Engine, fetch: Fetch, error: SourceError, now: float) -> None:
+    of._landed(fetch)
+
+
+def nothing_is_dropped(of: Engine, partition: int, restored: Restored, now: float) -> list[Batch]:
+    for batch in assigned(of, partition, restored, now):
+        of._held[partition].put(batch)
+    return []
+
+
+assigned = Engine.assigned
+restore = Budget.restore
+
+
+def trouble() -> None:
+    """Failed calls, an unknown outcome, a zombie and a kill, each at a moment when pages are held and calls under way."""
+    group = Group(partitions=1, calls_limit=600.0)
+    for number, customer in enumerate(CUSTOMERS):
+        group.create(customer, number * 3, late=0.0)
+    group.assign(0, 0)
+    for outcome in ("stands", "fails", "stands unheard"):
+        for _ in range(6):
+            group.now += 1.0
+            group.open(0, 0)
+            group.now += 4.0
+            group.confirm(0)
+            for _ in range(3):
+                group.order(0)
+            group.fail(0, 0, ServerFault())
+            group.answer(0, 0)
+            group.begin_commit(0, 0)
+            group.answer(0, 0)
+            group.end_commit(0, 0, outcome)
+            group.check()
+    for _ in range(2):
+        group.now += 120.0
+        group.confirm(0)
+        group.turn(0)
+    group.now += 6.0
+    group.order(0)
+    group.now += 6.0
+    group.assign(1, 0)
+    group.confirm(1)
+    group.turn(1)
+    group.kill(1)
+    group.finish(turns_max=200)
+
+
+def crash_loop() -> None:
+    """For a whole cycle a process is killed twice a day."""
+    cycle = Cycle(calls=60, reset_day=1)
+    owner = Owner(Terms.of(60, 60, cycle, 1), cycle.bounds(EPOCH)[2])
+    _, _, end = cycle.bounds(owner.now)
+    while owner.now < end - 43_200:
+        for _ in range(120):
+            owner.now += 360.0
+            owner.happen("turn")
+        owner.happen("killed")
+
+    assert len(owner.calls) <= cycle.calls
+
+
+def crash_burst() -> None:
+    owner = Owner(Terms.of(60, 60, None, 1), EPOCH)
+    for _ in range(600):
+        owner.now += 0.1
+        owner.happen("turn")
+        owner.happen("killed")
+
+    assert most_in_a_window(owner.calls, 60) <= 60
+
+
+FAULTY: dict[str, tuple[Swap, Callable[[], None]]] = {
+    "the checkpoint moves before the commit": ((Engine, "page_received", checkpoint_moves_before_the_commit), trouble),
+    "a failed fetch forgets its customer": ((Engine, "fetch_failed", failed_fetch_forgets_its_customer), trouble),
+    "a batch is published whatever it was built on": ((Engine, "assigned", nothing_is_dropped), trouble),
+    "no lease": ((Engine, "confirmed", lambda of, at: setattr(of, "_lease_until", math.inf)), trouble),
+    "the cycle is forgotten at a restart": ((Budget, "restore", lambda terms, ledger, now: restore(terms, None, now)), crash_loop),
+    "the bucket is full at a restart": (
+        (Budget, "restore", lambda terms, ledger, now: restore(terms, Ledger(terms.capacity), now)),
+        crash_burst,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_group_in_trouble_finds_the_mutant_in_which(name: str) -> None:
+    swap, scenario = FAULTY[name]
+    scenario()
+
+    with swapped(swap), pytest.raises(AssertionError):
+        scenario()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from poller.demo.readings import Readings
 from tests.support.judge import RUNS, SCENARIOS, Case, Start, run
 
-RUNS_PER_SCENARIO = 70
+RUNS_PER_SCENARIO = 50
 
 UNKNOWNS: dict[str, tuple[Any, ...]] = {
     "start_date": ("inclusive", "inclusive", "exclusive", "exclusive", "ignored"),

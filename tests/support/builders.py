@@ -7,15 +7,12 @@ from poller.core.walk import Shown
 from poller.model import (
     Activity,
     ActivityId,
-    Batch,
     Checkpoint,
     CustomerId,
     DeadLetter,
-    Fetch,
     Ledger,
     Ownership,
     Page,
-    Query,
     Quota,
     Restored,
     Walk,
@@ -56,14 +53,6 @@ def checkpoint(cursor: float = 0.0, **fields: Any) -> Checkpoint:
 def walk(sent: float = 0.0, low: float = 0.0, **fields: Any) -> Walk:
     """Its low is given in seconds."""
     return Walk(sent=sent, low_ms=round(low * 1000), **fields)
-
-
-def fetch(customer: str = CUSTOMER, at: float = 0.0, base: Checkpoint | None = None, going: Walk | None = None) -> Fetch:
-    return Fetch(CustomerId(customer), 0, Query(), at, going or walk(sent=at), base, base or checkpoint())
-
-
-def batch(customer: str = CUSTOMER, **fields: Any) -> Batch:
-    return Batch(**({"customer": CustomerId(customer), "partition": 0, "base": None, "checkpoint": checkpoint()} | fields))
 
 
 def ownership(**fields: Any) -> Ownership:

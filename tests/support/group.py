@@ -239,7 +239,9 @@ class Group:
         for partition in engine.owned:
             places = Counter(places_in(engine, partition))
             assert all(count == 1 for count in places.values()), "a customer in two places"
-            missing = [customer for customer in self.watched if partition_of(customer, self.partitions) == partition and customer not in places]
+            missing = [
+                customer for customer in self.watched if partition_of(customer, self.partitions) == partition and customer not in places
+            ]
             assert not missing, "a customer in no place"
 
     def most_calls_in_a_window(self) -> int:

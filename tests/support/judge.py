@@ -181,7 +181,7 @@ def before_start(activity: Stored, start: Start) -> bool:
 
 def run(case: Case, meanwhile: Callable[[Reader, int], None] | None = None, account_type: type[Account] = Account) -> Verdict:
     """Read the case's history to its end. `meanwhile` is called after each round, with its number."""
-    start = {"earliest": "earliest", "now": "now", "instant": round((EPOCH + INSTANT_SECONDS) * 1000)}[case.start]
+    start: str | int = case.start if case.start != "instant" else round((EPOCH + INSTANT_SECONDS) * 1000)
     policy = Policy(start=start, lookback_ms=round(LOOKBACK_SECONDS * 1000), calls_limit=case.calls_limit)
     reader = Reader(
         account_type(list(case.history.activities), case.readings),

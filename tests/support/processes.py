@@ -184,6 +184,7 @@ class Deployment:
             poller.kill()
         for poller in self.pollers:
             assert CANARY not in poller.output(), f"a secret is in the log: {poller.log_path}"
+            assert "Traceback" not in poller.output(), f"an error that nobody expected: {poller!r}"
             assert not any(CANARY in answer for answer in poller.heard), "a secret is in what the admin server answers"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from poller.core import dedupe
-from poller.core.dedupe import FEW_IDS, RECENT_IDS_BYTES_MAX, RECENT_IDS_MAX, Sifted, forget, key_of, sift
+from poller.core.dedupe import FEW_IDS, RECENT_IDS_BYTES_MAX, RECENT_IDS_MAX, Sifted, forget, key_of, once, sift
 from poller.model import Activity, DeadLetter
 from tests.support.builders import activities, activity, dead_letter
 
@@ -58,6 +58,12 @@ def test_a_dead_letter_without_a_date_counts_as_created_when_we_are_told() -> No
 def test_the_key_of_an_activity_is_its_id_and_that_of_a_dead_letter_the_digest_of_its_bytes() -> None:
     assert key_of(activity(1)) == "a1"
     assert key_of(dead_letter(b"")) == "dead-letter:e3b0c44298fc1c149afbf4c8996fb924"
+
+
+def test_an_entry_that_stands_twice_on_a_page_counts_once_where_it_stood_first() -> None:
+    letter = dead_letter(b"1")
+
+    assert list(once((activity(2), letter, activity(1), letter, activity(2)))) == ["a2", key_of(letter), "a1"]
 
 
 def test_ids_before_the_cursor_are_forgotten() -> None:

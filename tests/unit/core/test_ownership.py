@@ -63,8 +63,7 @@ def test_a_partition_may_be_owned_by_a_successor_of_other_name_list_and_endpoint
         ),
         (
             ownership(url="https://us1.api.voucherify.io"),
-            "its checkpoints are of POLLER_VOUCHERIFY_URL='https://us1.api.voucherify.io', not 'https://api.voucherify.io': "
-            "another project needs another topic",
+            "its checkpoints are of POLLER_VOUCHERIFY_URL='https://us1.api.voucherify.io', not 'https://api.voucherify.io': another project needs another topic",
         ),
         (
             ownership(partitions=4),

@@ -182,7 +182,19 @@ class Counters:
 
 LogFormat = Literal["json", "console"]
 LEVELS: Mapping[str, int] = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-LIBRARIES = ("aiokafka", "anyio", "asyncio", "concurrent", "httpcore", "httpx", "kafka", "py.warnings", "starlette", "uvicorn", "uvicorn.error")
+LIBRARIES = (
+    "aiokafka",
+    "anyio",
+    "asyncio",
+    "concurrent",
+    "httpcore",
+    "httpx",
+    "kafka",
+    "py.warnings",
+    "starlette",
+    "uvicorn",
+    "uvicorn.error",
+)
 TEXT_CHARACTERS_MAX = 4000
 SECRET_CHARACTERS_MIN = 6
 """Shorter ones would be found everywhere; no API issues such."""

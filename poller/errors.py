@@ -6,6 +6,7 @@
     │   ├── Unreachable               back off, then try again: no answer came
     │   ├── ServerFault               back off, then try again: 5xx
     │   ├── Undecodable               back off for this customer: an answer came that is no page
+    │   │   └── TooLarge              ask for fewer activities at once, as far as that goes
     │   ├── Limited                   stop every call until its instant
     │   ├── PlanExceeded              stop every call, try again slowly
     │   ├── Unauthorized              stop every call, try again slowly: somebody must mend the credentials
@@ -86,6 +87,10 @@ class ServerFault(SourceError):
 
 class Undecodable(SourceError):
     """Voucherify answered with something that is not a page of activities."""
+
+
+class TooLarge(Undecodable):
+    """Voucherify answered with more bytes than POLLER_VOUCHERIFY_BODY_BYTES_MAX; if asking for fewer activities does not help, raise it."""
 
 
 class Limited(SourceError):

@@ -16,6 +16,10 @@ ActivityId = NewType("ActivityId", str)
 """Opaque; compared byte for byte, never ordered."""
 
 
+PAGE_ACTIVITIES_MAX = 100
+"""Activities on a page: the most that the API documents."""
+
+
 class Activity(msgspec.Struct, frozen=True, gc=False):
     """One event that Voucherify recorded for a customer: the head that we read, and the whole as received."""
 
@@ -63,11 +67,12 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
-    """Where a page shall begin; at most one is set. None set: at the customer's first activity. Always ascending by `created_at`."""
+    """Where a page shall begin; at most one `start…` is set. None set: at the customer's first activity. Always ascending by `created_at`."""
 
     start_date_ms: int | None = None
     starting_after_id: ActivityId | None = None
     starting_after_ms: int | None = None
+    limit: int = PAGE_ACTIVITIES_MAX
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -123,6 +128,8 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
     """When the read's first request was sent."""
     low_ms: int
     """Everything in [cursor, low) has been shown to this walk; the instant `low` itself is not certain."""
+    limit: int = PAGE_ACTIVITIES_MAX
+    """How many activities are asked for at once: fewer where so many were too large."""
     way: int = 0
     """Which of the ways on is tried at this `low`."""
     calls: int = 0

@@ -24,7 +24,7 @@ from poller.core import backoff, cursor, dedupe, ownership, walk
 from poller.core.budget import Budget, Cycle, Terms
 from poller.core.cursor import ServerClock
 from poller.core.schedule import Schedule
-from poller.errors import CustomerUnknown, Rejected, SourceError
+from poller.errors import CustomerUnknown, Rejected, SourceError, TooLarge
 from poller.model import (
     Activity,
     Batch,
@@ -233,6 +233,8 @@ class Engine:
         dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]
         for batch in dropped:
             held.pop(batch.customer)
+        for customer_id in held.batches:
+            customers.setdefault(customer_id, Customer(None))  # nobody may watch it any more, but what was read of it is published
         self._schedule_watched(partition)
         return dropped
 
@@ -293,7 +295,7 @@ class Engine:
         server_ms = cursor.server_time_ms(going, self._server_clock)
         start = self._baseline(fetch, going, server_ms)
         if start is None:
-            customer.last_read = now
+            customer.walk, customer.last_read = None, now
             self._schedule(fetch.partition, fetch.customer, customer, now)
             return None
         sifted = self._sift(fetch, page, going, start, server_ms)
@@ -303,6 +305,9 @@ class Engine:
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
         """The call brought nothing. A batch is returned only where the failure itself ends the read."""
         self._landed(fetch)
+        if isinstance(error, TooLarge) and (smaller := walk.fewer(fetch.walk)) is not None:
+            self._go_on(fetch, smaller)
+            return None
         self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
         self._refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self._refused
         wait = backoff.source_wait_seconds(error, self._failures)
@@ -312,7 +317,7 @@ class Engine:
         if customer is None:
             return None
         if isinstance(error, Rejected | CustomerUnknown) and fetch.walk.way in (walk.Way.AFTER_ID, walk.Way.AFTER_DATE):
-            return self._way_refused(fetch, customer)
+            return self._way_refused(fetch)
         wait = backoff.customer_wait_seconds(error, customer.failures + 1, fetch.customer)
         customer.failures += wait > 0
         self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
@@ -467,11 +472,17 @@ class Engine:
             return None
         return customer
 
-    def _way_refused(self, fetch: Fetch, customer: Customer) -> Batch | None:
+    def _go_on(self, fetch: Fetch, going: Walk) -> None:
+        """Ask for the same page in another manner: nothing was shown, so there is nothing to commit."""
+        customer = self._standing(fetch)
+        if customer is not None:
+            customer.walk = going
+            self._schedule(fetch.partition, fetch.customer, customer, None)
+
+    def _way_refused(self, fetch: Fetch) -> Batch | None:
         outcome = walk.stuck(msgspec.structs.replace(fetch.walk, calls=fetch.walk.calls + 1))
         if isinstance(outcome, Walk):
-            customer.walk = outcome
-            self._schedule(fetch.partition, fetch.customer, customer, None)
+            self._go_on(fetch, outcome)
             return None
         nothing = dedupe.Sifted((), (), fetch.start.recent, 0)
         return self._hold(fetch, fetch.start, nothing, outcome, cursor.server_time_ms(fetch.walk, self._server_clock), 0)

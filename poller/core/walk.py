@@ -35,11 +35,11 @@ class Way(IntEnum):
 PROVEN_BY_DATE = (Way.FROM_LOW, Way.PAST_LOW)
 """Ways whose short page is believed as it stands: what was seen at `low` may have been deleted since."""
 
-PAGE_ACTIVITIES_MAX = 100
-"""What is asked for: the most that the API documents."""
-
 PAGE_ACTIVITIES_SHORT = 5
 """No page cap is taken to be below this: a shorter page proves the end."""
+
+PAGE_ACTIVITIES_MIN = 2
+"""No fewer are asked for: of one alone the id cursor could not prove itself."""
 
 CALLS_MAX = 400
 """Calls in one read; what is left is for the next read."""
@@ -72,20 +72,20 @@ def query_of(walk: Walk) -> Query:
     """What to ask for next."""
     match Way(walk.way):
         case Way.FROM_LOW:
-            return Query(start_date_ms=walk.low_ms - 1) if walk.low_ms > 0 else Query()
+            return Query(start_date_ms=walk.low_ms - 1 if walk.low_ms > 0 else None, limit=walk.limit)
         case Way.AFTER_ID:
-            return Query(starting_after_id=ActivityId(walk.page_ids[-2]))
+            return Query(starting_after_id=ActivityId(walk.page_ids[-2]), limit=walk.limit)
         case Way.AFTER_DATE:
-            return Query(starting_after_ms=walk.low_ms - 1)
+            return Query(starting_after_ms=walk.low_ms - 1, limit=walk.limit)
         case _:
-            return Query(start_date_ms=walk.low_ms + 1)
+            return Query(start_date_ms=walk.low_ms + 1, limit=walk.limit)
 
 
 def follow(walk: Walk, shown: Shown, longest: int, stepped_ms: int | None) -> Walk | End:
     """What a page means for the walk. `longest` is the longest page that this endpoint has shown, `stepped_ms` a tie to step over at once."""
     walk = msgspec.structs.replace(walk, calls=walk.calls + 1)
-    full = shown.length >= longest
-    if shown.length >= PAGE_ACTIVITIES_SHORT and not _ascending(shown):
+    full = shown.length >= min(longest, walk.limit)
+    if (full or shown.length >= PAGE_ACTIVITIES_SHORT) and not _ascending(shown):
         return End(gap=True, followable=False)
     if _begins_before(walk, shown, full):
         return stuck(msgspec.structs.replace(walk, start_date_ignored=walk.start_date_ignored or walk.way != Way.AFTER_DATE))
@@ -96,6 +96,13 @@ def follow(walk: Walk, shown: Shown, longest: int, stepped_ms: int | None) -> Wa
         return stuck(walk)
     going = _go_on(walk, shown, stepped_ms)
     return _end_of_calls(going) if isinstance(going, Walk) and going.calls >= CALLS_MAX else going
+
+
+def fewer(walk: Walk) -> Walk | None:
+    """The same page with half as many activities, as so many were too large; `None`: it cannot be asked for fewer."""
+    if walk.limit <= PAGE_ACTIVITIES_MIN:
+        return None
+    return msgspec.structs.replace(walk, limit=max(PAGE_ACTIVITIES_MIN, walk.limit // 2))
 
 
 def stuck(walk: Walk) -> Walk | End:

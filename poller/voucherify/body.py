@@ -6,7 +6,7 @@ much it may make of each.
 
 import zlib
 
-from poller.errors import Undecodable
+from poller.errors import TooLarge, Undecodable
 
 ACCEPT_ENCODING = "gzip, deflate"
 WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -33,7 +33,7 @@ class Inflater:
             raise Undecodable("the compressed body is broken") from None
         self._left -= len(inflated)
         if self._left < 0:
-            raise Undecodable("the body inflates to more than may be")
+            raise TooLarge("inflated")
         if self._zlib.unused_data:
             raise Undecodable("more after the end of the compressed body")
         return inflated
@@ -49,7 +49,7 @@ class Body:
     def __init__(self, coding: str, length: str | None, bytes_max: int) -> None:
         """`coding` and `length` as the headers say them, `""` and `None` where they do not."""
         if length is not None and length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > bytes_max):
-            raise Undecodable(f"the body is larger than {bytes_max} bytes")
+            raise TooLarge(f"more than {bytes_max} bytes")
         self._inflater = None if coding in ("", "identity") else Inflater(coding, bytes_max)
         self._left = bytes_max
         self._bytes_max = bytes_max
@@ -58,7 +58,7 @@ class Body:
     def take(self, chunk: bytes) -> None:
         self._left -= len(chunk)
         if self._left < 0:
-            raise Undecodable(f"the body is larger than {self._bytes_max} bytes")
+            raise TooLarge(f"more than {self._bytes_max} bytes")
         if chunk:
             self._parts.append(chunk if self._inflater is None else self._inflater.inflate(chunk))
 

@@ -13,16 +13,12 @@ from poller.model import CustomerId, Query
 
 Endpoint = Literal["activities", "activity"]
 
-PAGE_LIMIT = 100
-"""The most that the API gives at once."""
-
-
 def target(endpoint: Endpoint, customer: CustomerId, query: Query) -> str:
     """Path and query of one call, without the base. Raises `Rejected` for what cannot be asked, before any call is made."""
     refused = refusal(customer)
     if refused is not None:
         raise Rejected(f"the customer's id {refused}")
-    return f"/v1/customers/{_encoded(customer)}/{endpoint}?order=created_at&limit={PAGE_LIMIT}{_beginning(endpoint, query)}"
+    return f"/v1/customers/{_encoded(customer)}/{endpoint}?order=created_at&limit={query.limit}{_beginning(endpoint, query)}"
 
 
 def _beginning(endpoint: Endpoint, query: Query) -> str:

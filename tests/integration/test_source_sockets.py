@@ -355,7 +355,7 @@ async def test_a_bomb_is_refused_in_bounded_memory_and_not_received_to_its_end()
             await api.fetch(fetch())
         tracemalloc.start()
         try:
-            with pytest.raises(Undecodable, match="inflates to more than may be"):
+            with pytest.raises(Undecodable, match="inflated"):
                 await api.fetch(fetch())
             peak = tracemalloc.get_traced_memory()[1]
         finally:
@@ -372,7 +372,7 @@ async def test_an_endless_body_is_refused_at_its_limit() -> None:
             await stream.send(b" " * 65_536)
 
     async with serving(endless) as server, source(server, body_bytes_max=1 << 20) as api:
-        with pytest.raises(Undecodable, match="larger than 1048576 bytes"):
+        with pytest.raises(Undecodable, match="more than 1048576 bytes"):
             await api.fetch(fetch())
         await until(lambda: server.open == 0, within_seconds=5)
         server.behave = always(answer())

@@ -260,3 +260,17 @@ async def test_a_watched_set_that_changes_is_read_at_once() -> None:
 
         assert before == 0
         await until(lambda: calls(world), 3)
+
+
+@in_virtual_time
+async def test_activities_that_are_too_large_together_are_read_a_few_at_a_time() -> None:
+    bulky = replace(
+        options_of(CALM), customers=1, history_seconds=3600, activities_per_customer_day=2000, large_rate=1.0, large_bytes=1_000_000
+    )
+    async with alive(CALM, bulky) as (world, tasks):
+        world.simulator.freeze()
+        world.start(tasks)
+        await pass_time(300)
+
+    world.judge_safety()
+    assert len(world.published()) > 20

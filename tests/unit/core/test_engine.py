@@ -12,7 +12,7 @@ from poller.core.dedupe import RECENT_IDS_MAX
 from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, Engine, Policy
 from poller.core.ownership import partition_of
 from poller.core.walk import Way
-from poller.errors import CustomerUnknown, Limited, Rejected, ServerFault, SettingsError, SourceError, Unauthorized, Unreachable
+from poller.errors import CustomerUnknown, Limited, Rejected, ServerFault, SettingsError, SourceError, TooLarge, Unauthorized, Unreachable
 from poller.model import Activity, Batch, Checkpoint, Commit, CustomerId, Fetch, Ledger, Page, Query, Quota, Restored, Wait, Walk
 from tests.support.builders import activities, activity, checkpoint, dead_letter, ownership, page, restored
 
@@ -380,6 +380,16 @@ def test_a_customer_that_is_no_longer_watched_is_not_called_and_goes_on_where_it
     assert (again.customer, again.base) == (A, batch.checkpoint)
 
 
+def test_a_customer_that_is_due_later_is_waited_for_though_one_stood_before_it_that_is_no_longer_watched() -> None:
+    running = engine(A, B)
+    order = fetch(running)
+    running.fetch_failed(order, CustomerUnknown(), NOW)
+    running.watch([order.customer])
+    due = wait(running).until
+
+    assert due == pytest.approx(NOW + backoff.UNKNOWN.wait_seconds(1, str(order.customer)))
+
+
 def test_watching_the_same_customers_again_schedules_nobody_twice() -> None:
     running = engine(A, B)
     fetch(running)
@@ -636,6 +646,32 @@ def test_a_page_that_failed_is_asked_for_again_where_the_read_was() -> None:
     assert fetch(running, NOW + 5).walk == failed.walk
 
 
+def test_a_page_that_is_too_large_is_asked_for_at_once_with_fewer_activities() -> None:
+    running = engine(A, found=owned_before(a=checkpoint(10)))
+    held = running.fetch_failed(fetch(running), TooLarge("9 MB"), NOW)
+    order = fetch(running)
+
+    assert (held, order.query) == (None, Query(start_date_ms=9_999, limit=50))
+    assert order.base == checkpoint(10)
+
+
+def test_a_page_of_the_fewest_activities_that_is_too_large_is_the_customers_fault() -> None:
+    running = engine(A, found=owned_before(a=checkpoint(10)))
+    for _ in range(7):
+        running.fetch_failed(fetch(running), TooLarge("9 MB"), NOW)
+
+    assert wait(running).until == pytest.approx(NOW + backoff.customer_wait_seconds(TooLarge(), 1, "a"))
+    assert wait(running).until > NOW
+
+
+def test_a_page_that_was_too_large_is_forgotten_with_its_partition() -> None:
+    running = engine(A)
+    order = fetch(running)
+    running.revoked(0)
+
+    assert (running.fetch_failed(order, TooLarge(), NOW), running.in_flight) == (None, 0)
+
+
 def test_a_refused_request_of_the_first_way_is_the_customers_fault() -> None:
     running = engine(A, found=owned_before(a=checkpoint(10)))
     running.fetch_failed(fetch(running), Rejected(), NOW)
@@ -746,6 +782,15 @@ def test_a_held_batch_is_dropped_where_its_commit_stood_after_all() -> None:
 
     assert (dropped, commit_all(running).batches) == (batches, ())
     assert fetch(running).base == batches[0].checkpoint
+
+
+def test_a_held_batch_is_published_though_its_customer_is_no_longer_watched_when_the_partition_is_restored() -> None:
+    running = engine(A)
+    batches = lost_commit(running, [page(activity(50))])
+    running.watch([])
+    running.assigned(0, owned_before(), NOW)
+
+    assert list(commit_all(running).batches) == batches
 
 
 def test_no_call_is_made_for_a_suspended_partition_and_what_is_under_way_is_kept() -> None:

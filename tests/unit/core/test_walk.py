@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from poller.core.walk import CALLS_MAX, PAGE_ACTIVITIES_SHORT, End, Shown, Way, follow, query_of, stuck
+from poller.core.walk import CALLS_MAX, PAGE_ACTIVITIES_SHORT, End, Shown, Way, fewer, follow, query_of, stuck
 from poller.model import ActivityId, Query, Walk
 from tests.support.builders import shown, walk
 
@@ -267,6 +267,30 @@ def test_where_start_date_is_ignored_the_walk_goes_on_by_the_date_cursor() -> No
 
 def test_where_start_date_is_ignored_and_nothing_else_leads_on_the_customer_cannot_be_followed() -> None:
     assert stuck(after_first(way=Way.AFTER_DATE, start_date_ignored=True)) == End(gap=True, followable=False)
+
+
+# Pages that are too large.
+
+
+def test_a_page_that_is_too_large_is_asked_for_with_half_as_many_activities_down_to_two() -> None:
+    going: Walk | None = after_first()
+    limits = []
+    while going is not None:
+        limits.append(query_of(going).limit)
+        going = fewer(going)
+
+    assert limits == [100, 50, 25, 12, 6, 3, 2]
+
+
+def test_a_page_of_as_many_as_were_asked_for_is_full_though_others_were_longer() -> None:
+    assert followed(after_first(limit=2), shown(14, 15), longest=100) == walk(
+        low=15, calls=2, page_ids=("a14", "a15"), low_keys=("a15",), limit=2
+    )
+    assert followed(after_first(limit=2), shown(14), longest=100) == End()
+
+
+def test_a_full_page_of_few_that_does_not_ascend_shows_that_the_order_is_ignored() -> None:
+    assert followed(walk(low=10, limit=2), shown(12, 11), longest=100) == End(gap=True, followable=False)
 
 
 # Limits.

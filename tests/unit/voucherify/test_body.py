@@ -54,7 +54,7 @@ def test_no_body_is_an_empty_one() -> None:
 
 @pytest.mark.parametrize("length", ["1048577", "9" * 5000])
 def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_is_read(length: str) -> None:
-    with pytest.raises(Undecodable, match="larger than 1048576 bytes"):
+    with pytest.raises(Undecodable, match="more than 1048576 bytes"):
         Body("", length, 1 << 20)
 
 
@@ -92,7 +92,7 @@ def test_a_bomb_takes_no_more_memory_than_the_limit_allows(size: int) -> None:
 
     tracemalloc.start()
     try:
-        with pytest.raises(Undecodable, match="inflates to more than may be"):
+        with pytest.raises(Undecodable, match="inflated"):
             read(bomb, "gzip", bytes_max=limit)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -38,8 +38,8 @@ LOG_REFUSED = Backoff(first_seconds=5, longest_seconds=60)
 TURN_SECONDS_MAX = 5.0
 """The loop turns at least so often, so that one that does not is noticed."""
 
-TURN_LATE_SECONDS = 60.0
-"""A loop that has not turned for so long is taken for dead."""
+TURN_LATE_SECONDS = 120.0
+"""A loop that has not turned for so long is taken for dead. Preparing the topics may take most of it, with brokers that do not answer."""
 
 
 class Source(Protocol):

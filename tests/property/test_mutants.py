@@ -240,6 +240,8 @@ def trouble() -> None:
             group.open(0, 0)
             group.now += 4.0
             group.confirm(0)
+            group.turn(0)
+            group.now += 0.3
             for _ in range(3):
                 group.order(0)
             group.fail(0, 0, ServerFault())
@@ -248,8 +250,8 @@ def trouble() -> None:
             group.answer(0, 0)
             group.end_commit(0, 0, outcome)
             group.check()
-    for _ in range(2):
-        group.now += 120.0
+    for _ in range(3):
+        group.now += 3.0
         group.confirm(0)
         group.turn(0)
     group.now += 6.0

@@ -69,6 +69,7 @@ class Group:
         self.calls: list[float] = []
         self.watched = set(CUSTOMERS)
         self.created = 0
+        self.gaps = 0
         self.processes = [self.process(), self.process()]
 
     def process(self) -> Process:
@@ -89,10 +90,10 @@ class Group:
     # What happens in the world.
 
     def create(self, customer: CustomerId, count: int, late: float) -> None:
-        """Activities happen now, some in one millisecond, and are shown a little later."""
+        """Activities happen now, two in each millisecond, and are shown a little later."""
         account = self.accounts[customer]
         for _ in range(count):
-            at = self.now + self.created // 2 % 5 * 0.001
+            at = self.now + self.created // 2 * 0.001
             self.created += 1
             account.activities.append(stored(f"a{self.created}", at - 1_700_000_000.0, late=late))
         account.activities.sort(key=lambda activity: activity.created_at_us)
@@ -209,6 +210,7 @@ class Group:
         for batch in commit.batches:
             assert log.checkpoints.get(batch.customer) == batch.base, "a batch built on another checkpoint"
             log.checkpoints[batch.customer] = batch.checkpoint
+            self.gaps += batch.gap
             self.published.update(record.id for record in batch.records)
         log.ownership = commit.ownership
 
@@ -264,7 +266,7 @@ class Group:
             self.turn(0)
             self.check()
             self.now += 1.0 if self.processes[0].engine.paused_until <= self.now else self.processes[0].engine.paused_until - self.now
-        raise AssertionError(f"lost: {sorted(self.missing())}")
+        raise AssertionError(f"lost: {sorted(self.missing())}, gaps counted: {self.gaps}")
 
     def missing(self) -> set[str]:
         return {activity.id for activity in self.activities()} - self.published.keys()

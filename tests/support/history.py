@@ -31,7 +31,7 @@ def asked(query: Query) -> ListQuery:
         return None if ms is None else ms * 1000
 
     return ListQuery(
-        limit=100,
+        limit=query.limit,
         order="created_at",
         start_date_us=us(query.start_date_ms),
         starting_after_us=us(query.starting_after_ms),

@@ -1,5 +1,6 @@
 """The wiring: one function puts the program together, top to bottom. The order of its blocks is the order of shutdown, reversed."""
 
+import errno
 import os
 import signal
 import socket
@@ -30,13 +31,12 @@ CUSTOMERS_FILE_SECONDS = 5.0
 
 async def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises `PollerError` where the program cannot start at all."""
+    engine = make_engine(settings)
     clock = make_clock()
     telemetry = Telemetry(configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets_of(settings)))
-    journal = Journal(telemetry)
+    journal = Journal(telemetry, settings.kafka.checkpoint_partitions)
     tell_settings(settings, journal)
 
-    engine = Engine(policy_of(settings))
-    engine.watch(settings.customers)
     log = KafkaLog(settings.kafka, settings.voucherify.url, clock)
     async with VoucherifySource(settings.voucherify, on_ending=journal.endpoint_ends) as source:
         worker = Worker(engine, source, log, clock, journal, settings.drain_seconds)
@@ -73,6 +73,14 @@ def make_clock() -> Clock:
     """The wall clock as it is now, carried on by the monotonic one: it never jumps, and lives of a process can be compared."""
     ahead = time.time() - time.monotonic()
     return lambda: ahead + time.monotonic()
+
+
+def make_engine(settings: Settings) -> Engine:
+    """Raises `SettingsError` where the budget cannot be divided over as many partitions as would be created; an old topic may have another number."""
+    engine = Engine(policy_of(settings))
+    engine.partitioned(settings.kafka.checkpoint_partitions)
+    engine.watch(settings.customers)
+    return engine
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -126,8 +134,15 @@ async def serve_admin(settings: Settings, worker: Worker, *, task_status: TaskSt
     try:
         await admin.serve(admin.make_app(worker.live, worker.ready), host, port, started=lambda _: task_status.started())
     except OSError as error:
-        fault = f"POLLER_ADMIN_PORT={port}: cannot listen on {host} ({error.strerror}): choose another port, or 0 for no admin server"
-        raise SettingsError([fault]) from error
+        raise SettingsError([admin_fault(host, port, error)]) from error
+
+
+def admin_fault(host: str, port: int, error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"POLLER_ADMIN_HOST={host}: {error.strerror}: name an address of this machine, or set POLLER_ADMIN_PORT=0 for no admin server"
+        )
+    return f"POLLER_ADMIN_PORT={port}: {error.strerror} on {host}: choose another port, or 0 for no admin server"
 
 
 async def drain_on_signal(worker: Worker) -> None:
@@ -148,7 +163,7 @@ async def follow_customers_file(settings: Settings, engine: Engine, worker: Work
         except SettingsError as error:
             if str(error) != told:
                 told = str(error)
-                journal.event("settings_doubtful", warning=told)
+                journal.customers_file_broken(error)
             continue
         told = ""
         if named != watched:

@@ -5,6 +5,7 @@ and `run` never loads what the demo needs. A new one is an entry of `COMMANDS`, 
 `poller/commands/<name>.py` with a function of that name that returns the exit code.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ COMMANDS: Mapping[str, Command] = {
         "Example: `docker run --env-file poller.env … poller run`, or in a shell: `set -a; . ./poller.env; poller run`",
     ),
     "check": Command(
-        "Try settings, credentials, permission, brokers and topics; with one API call.",
+        "Try settings, credentials, permission, brokers, topics and checkpoints; with one API call.",
         "Changes nothing; says what to do about each fault. Exit code 1 where something fails, 2 where the settings cannot be used.\n\n"
         "Example: `poller check`, or `poller check --json | jq '.[] | select(.ok | not)'`",
     ),
@@ -95,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """The exit code of one command; what went wrong stands on standard error."""
+    logging.getLogger("aiokafka").setLevel(
+        logging.CRITICAL
+    )  # a command says in its own words what it would say; `run` sets levels of its own
     try:
         code = make_app()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:

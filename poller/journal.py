@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from poller.errors import CustomerUnknown, LogError, Rejected, ServerFault, SourceError, Undecodable, Unreachable
+from poller.errors import CustomerUnknown, LogError, Rejected, ServerFault, SettingsError, SourceError, Undecodable, Unreachable
 from poller.model import Batch, Commit, Fetch, Page, Restored
 from poller.telemetry import EventName, Telemetry
 
@@ -14,14 +14,29 @@ ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachabl
 class Journal:
     """Told by the worker what happened, it tells the telemetry."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, checkpoint_partitions: int | None = None) -> None:
+        """`checkpoint_partitions`: how many the settings ask for; `None`: they say nothing."""
         self._telemetry = telemetry
+        self._checkpoint_partitions = checkpoint_partitions
         self._counters = telemetry.counters
         self._paused_until = float("-inf")
         self._told_unfollowable = False
 
     def event(self, name: EventName, **fields: Any) -> None:
         self._telemetry.event(name, **fields)
+
+    def kafka_ready(self, partitions: int) -> None:
+        """The topics are there, and the checkpoint topic has so many partitions."""
+        self.event("kafka_ready", partitions=partitions)
+        if self._checkpoint_partitions not in {None, partitions}:
+            self.event(
+                "settings_doubtful",
+                warning=f"POLLER_KAFKA_CHECKPOINT_PARTITIONS={self._checkpoint_partitions} counts only when the topic is created: "
+                f"the checkpoint topic has {partitions}",
+            )
+
+    def customers_file_broken(self, error: SettingsError) -> None:
+        self.event("settings_doubtful", warning=f"{'; '.join(error.faults)}: the last list that could be read stays in force")
 
     def endpoint_ends(self, ending: object) -> None:
         self.event("deprecated_endpoint", says=str(ending))

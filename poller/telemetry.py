@@ -48,7 +48,6 @@ EventName = Literal[
     "budget_restored",
     "watched_set_changed",
     "watched_set_differs",
-    "admin_failed",
     "draining",
     "drained",
     "stopped",
@@ -87,7 +86,6 @@ EVENTS: Mapping[EventName, Event] = {
     "budget_restored": Event(logging.INFO, "The budget goes on where its last owner left it."),
     "watched_set_changed": Event(logging.INFO, "Customers were added or removed."),
     "watched_set_differs": Event(logging.WARNING, "The last owner of a partition was configured with another list of customers."),
-    "admin_failed": Event(logging.ERROR, "The admin server's address cannot be had; the poller works without it."),
     "draining": Event(logging.INFO, "Stopping: what is in flight is finished."),
     "drained": Event(logging.INFO, "Nothing is in flight any more."),
     "stopped": Event(logging.INFO, "The process ends."),
@@ -227,7 +225,10 @@ def configure(
 
 
 def _route(handler: logging.Handler, level: int) -> None:
-    """Libraries say warnings and worse, whatever our own level: below, httpx names each customer and httpcore shows headers."""
+    """Libraries say warnings and worse, whatever our own level: below, httpx names each customer and httpcore shows headers.
+
+    aiokafka logs as errors what our own events say in our words, and what it mends by itself: it is heard where the level is debug.
+    """
     root = logging.getLogger()
     for other in list(root.handlers):
         root.removeHandler(other)
@@ -236,6 +237,8 @@ def _route(handler: logging.Handler, level: int) -> None:
     logging.getLogger("poller").setLevel(level)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    if level > logging.DEBUG:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a closed stream is no reason to write a traceback to it
 

@@ -173,7 +173,7 @@ class Worker:
                 failures += 1
                 await self._wait_for_log("waiting_for_kafka", error, failures)
             else:
-                self._journal.event("kafka_ready", partitions=partitions)
+                self._journal.kafka_ready(partitions)
                 return partitions
         return None
 

@@ -88,11 +88,9 @@ async def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.setblocking(False)
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise OSError(
-            error.errno, f"{error.strerror}: {host}:{port} (POLLER_ADMIN_HOST, POLLER_ADMIN_PORT; port 0: no admin server)"
-        ) from error
+        raise
     return listener
 
 

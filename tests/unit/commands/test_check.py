@@ -2,12 +2,14 @@
 
 import pytest
 
-from poller.commands.check import STEPS, Finding, findings_of_failure, topic_finding
+from poller.commands.check import STEPS, Finding, findings_of_failure, ownership_finding, topic_finding
+from poller.config import KafkaSettings
 from poller.errors import (
     CustomerUnknown,
     Explanation,
     Forbidden,
     Limited,
+    NotOurs,
     PlanExceeded,
     Rejected,
     RouteGone,
@@ -64,3 +66,19 @@ def test_a_topic_that_would_lose_data_is_a_fault_and_a_good_one_is_not() -> None
     assert (bad.ok, bad.mark) == (False, "✗")
     assert "set it to delete" in bad.said
     assert good == Finding("topic", True, "t: is there, with 1 partition")
+
+
+def test_a_checkpoint_topic_with_another_number_of_partitions_is_told_and_no_fault() -> None:
+    configs = {"cleanup.policy": "compact", "max.message.bytes": "1048588"}
+
+    found = topic_finding(Wanted("c", 3, compacted=True), configs, 1, "POLLER_KAFKA_CHECKPOINT_PARTITIONS")
+
+    said = "c: is there, with 1 partition (POLLER_KAFKA_CHECKPOINT_PARTITIONS=3 counts only when it is created)"
+    assert found == Finding("topic", True, said)
+
+
+def test_checkpoints_of_another_deployment_are_a_fault_that_says_what_to_do() -> None:
+    found = ownership_finding(KafkaSettings(bootstrap_servers="kafka:9092"), NotOurs("its checkpoints are of another URL"))
+
+    assert (found.check, found.ok) == ("ownership", False)
+    assert "another URL" in found.said and "change it back" in found.said and "POLLER_KAFKA_CHECKPOINTS_TOPIC" in found.said

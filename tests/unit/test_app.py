@@ -1,0 +1,16 @@
+"""What the wiring says of faults that it finds itself."""
+
+import errno
+import socket
+
+from poller.app import admin_fault
+
+
+def test_an_address_that_cannot_be_had_is_told_in_one_sentence_that_names_the_setting() -> None:
+    taken = admin_fault("127.0.0.1", 8080, OSError(errno.EADDRINUSE, "Address already in use"))
+    unknown = admin_fault("nowhere", 8080, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    foreign = admin_fault("192.0.2.1", 8080, OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"))
+
+    assert taken == "POLLER_ADMIN_PORT=8080: Address already in use on 127.0.0.1: choose another port, or 0 for no admin server"
+    for said, host in ((unknown, "nowhere"), (foreign, "192.0.2.1")):
+        assert said.startswith(f"POLLER_ADMIN_HOST={host}: ") and "POLLER_ADMIN_PORT=0" in said

@@ -1,0 +1,55 @@
+"""What the journal says beside counting."""
+
+from typing import Any
+
+import pytest
+
+from poller.errors import SettingsError
+from poller.journal import Journal
+from poller.telemetry import Telemetry
+
+
+class Said:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def log(self, _level: int, event: str, /, **fields: Any) -> None:
+        self.events.append((event, fields))
+
+
+def test_a_checkpoint_topic_with_other_partitions_than_the_settings_say_is_told() -> None:
+    said = Said()
+
+    Journal(Telemetry(said), 3).kafka_ready(1)
+
+    assert said.events == [
+        ("kafka_ready", {"partitions": 1}),
+        (
+            "settings_doubtful",
+            {"warning": "POLLER_KAFKA_CHECKPOINT_PARTITIONS=3 counts only when the topic is created: the checkpoint topic has 1"},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("wanted", [None, 3])
+def test_as_many_partitions_as_the_settings_say_are_nothing_to_speak_of(wanted: int | None) -> None:
+    said = Said()
+
+    Journal(Telemetry(said), wanted).kafka_ready(3)
+
+    assert said.events == [("kafka_ready", {"partitions": 3})]
+
+
+def test_a_broken_customers_file_is_told_in_one_line_that_says_what_stays() -> None:
+    said = Said()
+
+    Journal(Telemetry(said)).customers_file_broken(SettingsError(["POLLER_CUSTOMERS_FILE='c': names no customer"]))
+
+    assert said.events == [
+        (
+            "settings_doubtful",
+            {"warning": "POLLER_CUSTOMERS_FILE='c': names no customer: the last list that could be read stays in force"},
+        )
+    ]

@@ -7,8 +7,8 @@ from tests.support.world import Plan, World, quantile, run
 PLANS = [
     Plan(seed=1),
     Plan(seed=2, partitions=4, replicas=3, kills=15),
-    Plan(seed=3, hours=1, calls_per_minute=600, calls_in_flight_max=16, customers=60, kills=20, call_failures=0.15, commit_failures=0.1),
-    Plan(seed=4, hours=4, customers=40, calls_per_minute=100, kills=5, rebalances=20, outages=5),
+    Plan(seed=3, hours=0.5, calls_per_minute=600, calls_in_flight_max=16, customers=60, kills=10, call_failures=0.15, commit_failures=0.1),
+    Plan(seed=4, hours=2, customers=40, calls_per_minute=100, kills=5, rebalances=20, outages=3),
 ]
 
 

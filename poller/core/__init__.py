@@ -6,6 +6,7 @@ argument) and handed its data. It returns *orders* (`Fetch`, `Commit`, `Wait`), 
 so an order that failed has nothing to undo.
 
     engine      the one object that the worker talks to: joins the parts below for each owned partition
+    owned       what the engine keeps of one partition
     schedule    whom to call next
     budget      whether a call may be made: the rate's bucket, the cycle's ledger, what of both is durable
     cursor      how the cursor moves, and what the server's time is taken to be

@@ -1,0 +1,62 @@
+"""What the engine keeps of a partition that is ours: its customers, its budget and schedule, and the batches that await their commit."""
+
+import math
+
+from poller.core.budget import Budget
+from poller.core.schedule import Schedule
+from poller.model import Batch, Checkpoint, CustomerId, Walk
+
+
+class Customer:
+    """What is known of one customer of an owned partition."""
+
+    __slots__ = ("checkpoint", "failures", "last_read", "scheduled", "walk")
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self.checkpoint = checkpoint
+        self.walk: Walk | None = None
+        self.failures = 0
+        self.last_read = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
+        self.scheduled = False
+
+
+class Owned:
+    """One partition that is ours and restored."""
+
+    def __init__(self, customers: dict[CustomerId, Customer], budget: Budget) -> None:
+        self.customers = customers
+        self.budget = budget
+        self.schedule = Schedule()
+        self.commit_at = -math.inf
+        """The earliest beginning of the next commit."""
+        self.called = 0
+        """Which call of this process was its last: partitions take turns, or the first would take every call where all are always due."""
+
+
+class Held:
+    """Batches of one partition that await their commit, by customer; they outlive a lost writer, but not a lost partition."""
+
+    def __init__(self) -> None:
+        self.batches: dict[CustomerId, Batch] = {}
+        self.bytes = 0
+
+    def put(self, batch: Batch) -> None:
+        assert batch.customer not in self.batches
+        self.batches[batch.customer] = batch
+        self.bytes += batch.body_bytes
+
+    def pop(self, customer: CustomerId) -> Batch:
+        batch = self.batches.pop(customer)
+        self.bytes -= batch.body_bytes
+        return batch
+
+    def first(self, records_max: int) -> tuple[Batch, ...]:
+        """The oldest, up to so many records; at least one."""
+        taken: list[Batch] = []
+        records = 0
+        for batch in self.batches.values():
+            records += len(batch.records) + len(batch.dead_letters)
+            if taken and records > records_max:
+                break
+            taken.append(batch)
+        return tuple(taken)

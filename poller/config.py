@@ -80,7 +80,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     application_id: Annotated[str, setting("The consumer group's id and the prefix of the transactional ids; replicas of one deployment share it.", parse=to_application_id)] = "voucherify-activity-poller"
     activities_topic: Annotated[str, setting("Where activities are published.", parse=to_kafka_name)] = "voucherify.activities"
     checkpoints_topic: Annotated[str, setting("Where progress is kept.", parse=to_kafka_name, shown="the activities topic and `.checkpoints`")] = ""
-    watch_topic: Annotated[str, setting("Where customers to watch are added and removed.", parse=to_kafka_name, shown="the activities topic and `.watch`")] = ""
+    watch_topic: Annotated[str, setting("For customers to watch, added and removed while running. It is made ready, but not read yet.", parse=to_kafka_name, shown="the activities topic and `.watch`")] = ""
     dead_letters_topic: Annotated[str, setting("Where what cannot be published goes.", parse=to_kafka_name, shown="the activities topic and `.dead-letters`")] = ""
     activities_partitions: Annotated[int, setting("Partitions of the activities topic, when it is created.", ge=1, le=10000)] = 6
     checkpoint_partitions: Annotated[int, setting("Partitions of the checkpoint topic, when it is created: the work is divided by them, and they are fixed from then on.", ge=1, le=1000)] = 1

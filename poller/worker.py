@@ -165,6 +165,7 @@ class Worker:
         """The number of partitions; `None`: drained before Kafka could be reached."""
         failures = 0
         while not self._draining:
+            self._turned_at = self._clock()
             try:
                 partitions = await self._log.prepare()
             except LogRefused:
@@ -262,7 +263,7 @@ class Worker:
     async def _own(self, partition: int, scope: anyio.CancelScope) -> None:
         failures = 0
         with scope:
-            while not self._draining or self._engine.in_flight or self._engine.unpublished(partition):
+            while self._wanted(partition):
                 try:
                     async with self._log.open(partition) as writer:
                         await self._restore(partition, writer)
@@ -281,6 +282,10 @@ class Worker:
         if self._owners.get(partition) is scope:
             del self._owners[partition]
             self._bell.ring()
+
+    def _wanted(self, partition: int) -> bool:
+        """Whether there is something to do for it: while draining only what calls under way bring, and what awaits its commit."""
+        return not self._draining or self._engine.in_flight > 0 or self._engine.unpublished(partition)
 
     async def _restore(self, partition: int, writer: Writer) -> None:
         restored = writer.restored
@@ -323,16 +328,18 @@ class Worker:
         failed_at = self._clock()
         while isinstance(error, Fenced) and self._confirmed_at <= failed_at:
             await self._bell.wait(math.inf)
-        if not self._draining:
-            await anyio.sleep(_retry_seconds(error, failures, f"partition {partition}"))
+        await self._rest(_retry_seconds(error, failures, f"partition {partition}"), lambda: self._wanted(partition))
 
     async def _wait_for_log(self, event: EventName, error: LogError, failures: int) -> None:
         seconds = _retry_seconds(error, failures, event)
         self._journal.event(event, error=str(error), retry_seconds=round(seconds, 1))
+        await self._rest(seconds, lambda: not self._draining)
+
+    async def _rest(self, seconds: float, wanted: Callable[[], bool]) -> None:
+        """Wait before another try, as long as one is wanted."""
         until = self._clock() + seconds
-        while not self._draining and self._clock() < until:
-            self._turned_at = self._clock()
-            await self._bell.wait(min(until - self._clock(), TURN_SECONDS_MAX))
+        while wanted() and self._clock() < until:
+            await self._bell.wait(until - self._clock())
 
 
 def _timer_seconds(seconds: float) -> float:

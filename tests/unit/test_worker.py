@@ -274,3 +274,30 @@ async def test_activities_that_are_too_large_together_are_read_a_few_at_a_time()
 
     world.judge_safety()
     assert len(world.published()) > 20
+
+
+@in_virtual_time
+async def test_a_drain_without_kafka_tries_again_slowly_and_ends_in_time() -> None:
+    eager = replace(options_of(CALM), customers=1, history_seconds=600, activities_per_customer_day=2000)
+    async with alive(replace(CALM, customers=1, calls_per_minute=2), eager) as (world, tasks):
+        process = world.start(tasks)
+        await until(lambda: process.engine.in_flight, 60)
+        world.kafka.break_down()
+        await until(lambda: process.engine.unpublished(0), 60)
+        process.worker.drain()
+
+        assert await until(lambda: process.ended, 30) <= 26
+        assert 3 <= process.told.count("partition_failed") <= 20
+
+
+@in_virtual_time
+async def test_a_drain_does_not_wait_for_a_partition_that_has_nothing_to_publish() -> None:
+    async with alive() as (world, tasks):
+        process = world.start(tasks)
+        await until(lambda: process.engine.owned, 10)
+        world.kafka.refusing = "no longer allowed"
+        world.kafka.fates.append("fails before")
+        await until(lambda: process.told.count("partition_failed") >= 3, 120)
+        process.worker.drain()
+
+        await until(lambda: process.ended, 3)

@@ -39,6 +39,12 @@ COMMANDS: Mapping[str, Command] = {
         "Changes nothing; says what to do about each fault. Exit code 1 where something fails, 2 where the settings cannot be used.\n\n"
         "Example: `poller check`, or `poller check --json | jq '.[] | select(.ok | not)'`",
     ),
+    "probe": Command(
+        "Find out how the API is to be read: order, bounds, cursors, limits, shapes; with at most 15 API calls.",
+        "Says beforehand what it will ask, and asks whether to go on. The report holds no personal data. "
+        "Exit code 1 where the API could not be asked or stopped answering, 2 where the settings cannot be used.\n\n"
+        "Example: `poller probe cust_…`, or `poller probe cust_… --yes --report probe.json`",
+    ),
     "config": Command(
         "Show every setting: its variable, default, meaning and bounds.",
         "Examples: `poller config`, `poller config --json | jq -r '.[].variable'`, `poller config --write`",

@@ -97,10 +97,13 @@ class VoucherifySource:
 
     async def fetch(self, fetch: Fetch) -> Response:
         """Make one call. Raises `SourceError`, and nothing else; bounded in time and in bytes."""
-        address = self._base + target(self._endpoint, fetch.customer, fetch.query)
+        return await self.ask(target(self._endpoint, fetch.customer, fetch.query))
+
+    async def ask(self, target: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
+        """The same for any path and query; `heard` is handed the headers of the answer, whatever its status."""
         try:
             with anyio.fail_after(self._timeout_seconds):
-                return await self._call(address)
+                return await self._call(self._base + target, heard)
         except SourceError:
             raise
         except TimeoutError as error:
@@ -112,11 +115,13 @@ class VoucherifySource:
         """Raises `Undecodable`, and nothing else."""
         return wire.decode(response)
 
-    async def _call(self, address: str) -> Response:
+    async def _call(self, address: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
         request = httpx.Request("GET", address, headers=self._headers, extensions=self._extensions)
         async with self._answer(request) as answer:
             date = server_time(answer.headers)
             self._notice_ending(answer.headers)
+            if heard is not None:
+                heard(answer.headers)
             if answer.status_code != 200:
                 raise failure(answer.status_code, answer.headers, await _error_body(answer), date)
             body = await _body(answer, self._body_bytes_max)

@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "check": Command(
         "Try settings, credentials, permission, brokers, topics and checkpoints; with one API call.",
-        "Changes nothing; says what to do about each fault. Exit code 1 where something fails, 2 where the settings cannot be used.\n\n"
+        "With OAuth a second call takes the token. Changes nothing; says what to do about each fault. Exit code 1 where something fails, 2 where the settings cannot be used.\n\n"
         "Example: `poller check`, or `poller check --json | jq '.[] | select(.ok | not)'`",
     ),
     "probe": Command(

@@ -62,7 +62,7 @@ class VoucherifySettings(msgspec.Struct, frozen=True, kw_only=True):
     # fmt: off
     url: Annotated[str, setting("Where the API is; the region is part of it. A dedicated one has its own.", parse=to_base_url)] = "https://api.voucherify.io"
     endpoint: Annotated[Literal["activities", "activity"], setting("Which of the two endpoints is read. `activities` is deprecated, without a date; `activity` is its successor.")] = "activities"
-    auth: Annotated[Literal["token", "oauth"], setting("How calls are authorised; `oauth` is not supported yet.")] = "token"
+    auth: Annotated[Literal["token", "oauth"], setting("How calls are authorised: `token` sends the credentials with each, `oauth` an access token that they are exchanged for; the calls for that are spent in the budget too.")] = "token"
     app_id: Annotated[Secret, setting("Application ID of the API key.", parse=to_credential)]
     app_token: Annotated[Secret, setting("Secret key of the API key. It needs the permission to read customers.", parse=to_credential)]
     timeout_seconds: Annotated[float, setting("How long one call may take, all in.", unit="seconds", ge=1, le=600)] = 30
@@ -306,11 +306,6 @@ def _whom(given: Given) -> Iterator[str]:
         yield "POLLER_CUSTOMERS is required (or POLLER_CUSTOMERS_FILE): whom to watch, ids separated by commas"
 
 
-def _oauth(given: Given) -> Iterator[str]:
-    if given.values.get("POLLER_VOUCHERIFY_AUTH") == "oauth":
-        yield "POLLER_VOUCHERIFY_AUTH='oauth': is not supported yet: use `token`"
-
-
 def _sasl(given: Given) -> Iterator[str]:
     protocol = given.values.get("POLLER_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
     wanted = protocol.startswith("SASL_")
@@ -355,7 +350,7 @@ def _topics(given: Given) -> Iterator[str]:
 
 Contradiction = Callable[[Given], Iterator[str]]
 KAFKA_CONTRADICTIONS: tuple[Contradiction, ...] = (_replication, _topics, _sasl, _tls)
-CONTRADICTIONS: tuple[Contradiction, ...] = (_oauth, *KAFKA_CONTRADICTIONS, _whom, _two_rates, _cycle_without_cap)
+CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _whom, _two_rates, _cycle_without_cap)
 
 
 def _contradictions(among: tuple[Contradiction, ...], given: Given) -> list[str]:

@@ -12,6 +12,8 @@
     │   ├── Unauthorized              stop every call, try again slowly: somebody must mend the credentials
     │   ├── Forbidden                 stop every call, try again slowly: somebody must mend the permissions
     │   ├── RouteGone                 stop every call, try again slowly: somebody must change the endpoint
+    │   ├── TokenRefused              stop every call, try again slowly: somebody must mend the settings or the API key
+    │   ├── TokenRenewed              order the same again: the call went into an access token
     │   ├── CustomerUnknown           slow this customer down
     │   └── Rejected                  this request will never do: another way, or slow this customer down
     └── LogError                      nothing was committed, or it is not known whether it was
@@ -128,6 +130,14 @@ class Forbidden(SourceError):
 
 class RouteGone(SourceError):
     """Voucherify no longer serves this endpoint: set POLLER_VOUCHERIFY_ENDPOINT to the other one (`activity` or `activities`)."""
+
+
+class TokenRefused(SourceError):
+    """Voucherify issues no OAuth token: check POLLER_VOUCHERIFY_URL and that the API key may read customers, or set POLLER_VOUCHERIFY_AUTH=token."""
+
+
+class TokenRenewed(SourceError):
+    """The call went into an OAuth token, and another will read the customer."""
 
 
 class CustomerUnknown(SourceError):

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from poller.errors import CustomerUnknown, LogError, Rejected, ServerFault, SettingsError, SourceError, Undecodable, Unreachable
+from poller.errors import (
+    CustomerUnknown,
+    LogError,
+    Rejected,
+    ServerFault,
+    SettingsError,
+    SourceError,
+    TokenRenewed,
+    Undecodable,
+    Unreachable,
+)
 from poller.model import Batch, Commit, Fetch, Page, Restored
 from poller.telemetry import EventName, Telemetry
 
@@ -49,6 +59,9 @@ class Journal:
 
     def call_failed(self, fetch: Fetch, error: SourceError, now: float, paused_until: float) -> None:
         self._counters.calls += 1
+        if isinstance(error, TokenRenewed):
+            self.event("token_renewed", why=str(error.explanation) or None)
+            return
         self._counters.calls_failed += 1
         if isinstance(error, ONE_CUSTOMERS):
             self.event("customer_failed", customer=fetch.customer, error=str(error))

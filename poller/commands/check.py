@@ -1,4 +1,4 @@
-"""`poller check`: would it run? Nothing is changed: no topic created, no group joined, no transactional id taken; one call is made."""
+"""`poller check`: would it run? Nothing is changed: no topic created, no group joined, no transactional id taken; one call is made (with OAuth two)."""
 
 import os
 import time
@@ -25,21 +25,28 @@ from poller.errors import (
     RouteGone,
     SettingsError,
     SourceError,
+    TokenRefused,
+    TokenRenewed,
     Unauthorized,
 )
 from poller.kafka.clients import REQUEST_SECONDS_MAX, make_admin, start
 from poller.kafka.failures import translated
 from poller.kafka.owning import check_ownership
+from poller.kafka.permissions import missing_permissions
 from poller.kafka.restore import ownership_elsewhere
 from poller.kafka.topics import Wanted, describe, faults_of, wanted_topics
 from poller.kafka.workarounds import tolerate_emptied_markers
-from poller.model import Checkpoint, Fetch, Page, Query, Walk
+from poller.model import Checkpoint, Fetch, Page, Query, Response, Walk
+from poller.setting import PREFIX
 from poller.voucherify.client import VoucherifySource
 
 FAILED, UNUSABLE = 1, 2
 CLOSE_SECONDS_MAX = 2.0
 NO_PARTITION = -1
 """All partitions are other ones than this."""
+
+
+ELSEWHERE = ": check POLLER_KAFKA_BOOTSTRAP_SERVERS and the other POLLER_KAFKA_ settings"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -81,14 +88,14 @@ def _settings_findings(settings: Settings) -> Iterator[Finding]:
 
 
 async def _outside(settings: Settings) -> list[Finding]:
-    return [*await _api_findings(settings), *await _kafka_findings(settings.kafka, settings.voucherify.url)]
+    return [*await _api_findings(settings), *await kafka_findings(settings.kafka, settings.voucherify.url)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------- API
 
 
 async def _api_findings(settings: Settings) -> list[Finding]:
-    """From one call, for the first customer."""
+    """From one call, for the first customer; with OAuth another one takes the token."""
     now = time.time()
     begin_ms = int((now - settings.lookback_seconds) * 1000)
     fetch = Fetch(
@@ -102,7 +109,7 @@ async def _api_findings(settings: Settings) -> list[Finding]:
     )
     try:
         async with VoucherifySource(settings.voucherify) as source:
-            page = source.decode(await source.fetch(fetch))
+            page = source.decode(await _read(source, fetch))
     except SettingsError as error:
         return [Finding("api", False, str(error))]
     except SourceError as error:
@@ -115,6 +122,13 @@ async def _api_findings(settings: Settings) -> list[Finding]:
     ]
 
 
+async def _read(source: VoucherifySource, fetch: Fetch) -> Response:
+    try:
+        return await source.fetch(fetch)
+    except TokenRenewed:
+        return await source.fetch(fetch)  # the first call took the token
+
+
 def _quota(page: Page) -> str:
     limit, remaining = page.quota.limit, page.quota.remaining
     return "" if limit is None or remaining is None else f"; {remaining} of {limit} calls remain in its window"
@@ -123,6 +137,7 @@ def _quota(page: Page) -> str:
 STEPS = ("api", "credentials", "permission", "customer")
 FAILS_AT: dict[type[SourceError], str] = {
     Unauthorized: "credentials",
+    TokenRefused: "credentials",
     Forbidden: "permission",
     CustomerUnknown: "customer",
     Rejected: "customer",
@@ -146,7 +161,7 @@ def _remedy(error: SourceError) -> str:
             return ": check the first id of POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE, and that it is of this project"
         case Limited():
             return ": try again later; other clients of the project spend from the same quota"
-        case Unauthorized() | Forbidden() | RouteGone() | PlanExceeded():
+        case Unauthorized() | TokenRefused() | Forbidden() | RouteGone() | PlanExceeded():
             return ""  # these say it themselves
         case Rejected() if isinstance(error.explanation, Explanation) and 300 <= (error.explanation.status or 0) < 400:
             return ": set POLLER_VOUCHERIFY_URL to where the API itself is"
@@ -157,23 +172,32 @@ def _remedy(error: SourceError) -> str:
 # --------------------------------------------------------------------------------------------------------------------- Kafka
 
 
-async def _kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
+async def kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
     wanted = wanted_topics(settings)
     try:
         with translated("asking the brokers"):
             admin = make_admin(settings)
             try:
                 await start(admin, settings)
-                found = await _describe(admin, wanted)
+                missing = await missing_permissions(admin, settings)
+                found = {} if missing else await _describe(admin, wanted)
             finally:
                 await _close(admin)
     except LogError as error:
         return [
-            Finding("broker", False, f"{error}: check POLLER_KAFKA_BOOTSTRAP_SERVERS and the other POLLER_KAFKA_ settings"),
+            Finding("broker", False, f"{error}{'' if PREFIX in str(error) else ELSEWHERE}"),
             *(Finding("topic", None, f"{one.name}: not known: see broker") for one in wanted),
         ]
+    answers = Finding("broker", True, f"{settings.bootstrap_servers} answers")
+    if missing:
+        return [
+            answers,
+            *(Finding("kafka permission", False, need.line(settings)) for need in missing),
+            *(Finding("topic", None, f"{one.name}: not known: see kafka permission") for one in wanted),
+        ]
     return [
-        Finding("broker", True, f"{settings.bootstrap_servers} answers"),
+        answers,
+        Finding("kafka permission", True, "all that is needed is given"),
         *(_topic_finding(settings, one, *found.get(one.name, (None, 0))) for one in wanted),
         *await _ownership_findings(settings, url, found.get(settings.checkpoints_topic, ({}, 0))[1]),
     ]

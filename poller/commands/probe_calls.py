@@ -17,6 +17,7 @@ from poller.errors import (
     Rejected,
     RouteGone,
     SourceError,
+    TokenRenewed,
     Unauthorized,
     Undecodable,
 )
@@ -38,7 +39,7 @@ class Prober:
     def __init__(self, settings: SourceSettings, customer: str, gap_seconds: float, clock: Callable[[], float]) -> None:
         """`gap_seconds` between two calls; `clock` is Unix time in seconds."""
         self.seen: dict[Name, Answer] = {}
-        self.calls = 1 if settings.auth == "oauth" else 0  # the token's
+        self.calls = 0
         self.stopped: str | None = None
         self._settings = settings
         self._customer = customer
@@ -62,15 +63,16 @@ class Prober:
                     return
 
     async def _answer(self, source: VoucherifySource, ask: Ask) -> Answer:
-        try:
-            return await self._call(source, ask)
-        except FINAL:
-            raise
-        except SourceError:
-            self.calls += self._settings.auth == "oauth"  # a new token may have been taken
-            if self.calls >= CALLS_MAX:
+        failed = False
+        while True:
+            try:
+                return await self._call(source, ask)
+            except FINAL:
                 raise
-            return await self._call(source, ask)
+            except SourceError as error:
+                if self.calls >= CALLS_MAX or failed:
+                    raise
+                failed = not isinstance(error, TokenRenewed)
 
     async def _call(self, source: VoucherifySource, ask: Ask) -> Answer:
         if self._called:

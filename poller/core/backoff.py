@@ -17,6 +17,7 @@ from poller.errors import (
     RouteGone,
     ServerFault,
     SourceError,
+    TokenRefused,
     Unauthorized,
     Undecodable,
     Unreachable,
@@ -55,7 +56,7 @@ REJECTED = Backoff(first_seconds=60, longest_seconds=3_600)
 OUTAGE = Backoff(first_seconds=1, longest_seconds=60)
 """The API fails whoever is asked for: every call waits."""
 
-TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone)
+TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone, TokenRefused)
 """No call will be answered until somebody mends credentials, permissions, plan or endpoint."""
 
 REFUSED = Backoff(first_seconds=30, longest_seconds=600)

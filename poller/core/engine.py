@@ -24,7 +24,7 @@ from poller.core import backoff, cursor, dedupe, ownership, walk
 from poller.core.budget import Budget, Cycle, Terms
 from poller.core.cursor import ServerClock
 from poller.core.owned import Customer, Held, Owned
-from poller.errors import CustomerUnknown, Rejected, SourceError, TooLarge
+from poller.errors import CustomerUnknown, Rejected, SourceError, TokenRenewed, TooLarge
 from poller.model import (
     Activity,
     Batch,
@@ -250,6 +250,9 @@ class Engine:
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
         """The call brought nothing. A batch is returned only where the failure itself ends the read."""
         self._landed(fetch)
+        if isinstance(error, TokenRenewed):
+            self._again(fetch)
+            return None
         if isinstance(error, TooLarge) and (smaller := walk.fewer(fetch.walk)) is not None:
             self._go_on(fetch, smaller)
             return None
@@ -422,6 +425,12 @@ class Engine:
         customer = self._standing(fetch)
         if customer is not None:
             customer.walk = going
+            self._schedule(fetch.partition, fetch.customer, customer, None)
+
+    def _again(self, fetch: Fetch) -> None:
+        """Order the same anew, in its turn."""
+        customer = self._standing(fetch)
+        if customer is not None:
             self._schedule(fetch.partition, fetch.customer, customer, None)
 
     def _way_refused(self, fetch: Fetch) -> Batch | None:

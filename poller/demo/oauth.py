@@ -16,12 +16,12 @@ class Tokens:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._issued = 0
+        self.issued = 0
         self._expires_at: dict[str, float] = {}
 
     def issue(self, expires_at: float) -> str:
-        token = blake2b(f"{self._seed}/token/{self._issued}".encode(), digest_size=24).hexdigest()
-        self._issued += 1
+        token = blake2b(f"{self._seed}/token/{self.issued}".encode(), digest_size=24).hexdigest()
+        self.issued += 1
         self._expires_at[token] = expires_at
         if len(self._expires_at) > LIVE_TOKENS_MAX:
             del self._expires_at[next(iter(self._expires_at))]

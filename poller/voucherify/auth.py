@@ -1,4 +1,4 @@
-"""How calls are authorised. Each way is an `httpx.Auth`: a generator that is handed the answer, so a renewal needs no I/O of its own.
+"""How calls are authorised. Each way is an `httpx.Auth`: a generator that is handed the answer, so a renewal needs no I/O of its own (`oauth.py`).
 
 A value that no header can carry is refused here, unseen: further down, the library's error would quote it.
 """
@@ -28,9 +28,19 @@ class TokenAuth(httpx.Auth):
         self._app_token = app_token
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["X-App-Id"] = _credential("the application id", self._app_id)
-        request.headers["X-App-Token"] = _credential("the application token", self._app_token)
-        yield request
+        yield with_app_credentials(request, self._app_id, self._app_token)
+
+
+def with_app_credentials(request: httpx.Request, app_id: Revealing, app_token: Revealing) -> httpx.Request:
+    """The request with both headers. Raises `Unauthorized`."""
+    request.headers["X-App-Id"] = _credential("the application id", app_id)
+    request.headers["X-App-Token"] = _credential("the application token", app_token)
+    return request
+
+
+def is_header_value(text: str) -> bool:
+    """Whether a header can carry it."""
+    return CREDENTIAL.fullmatch(text) is not None
 
 
 def _credential(name: str, secret: Revealing) -> str:
@@ -38,6 +48,6 @@ def _credential(name: str, secret: Revealing) -> str:
         value = secret.reveal()
     except (OSError, ValueError) as error:
         raise Unauthorized(f"{name} cannot be read: {type(error).__name__}") from None
-    if not CREDENTIAL.fullmatch(value):
+    if not is_header_value(value):
         raise Unauthorized(f"{name} is empty, too long, or holds characters that no header can carry")
     return value

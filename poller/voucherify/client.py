@@ -7,7 +7,7 @@ the tree of `errors.py`.
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,15 @@ from typing import Any, Literal, Protocol, Self
 import anyio
 import httpx
 
-from poller.errors import SettingsError, SourceError, Undecodable, Unreachable
+from poller.errors import SettingsError, SourceError, Unreachable
 from poller.model import Fetch, Page, Response
 from poller.voucherify import wire
 from poller.voucherify.auth import Revealing, TokenAuth
-from poller.voucherify.body import ACCEPT_ENCODING, Body
+from poller.voucherify.body import ACCEPT_ENCODING
 from poller.voucherify.failures import TEXT_CHARACTERS_MAX, failure
 from poller.voucherify.headers import Ending, clean, ending, quota, server_time
+from poller.voucherify.oauth import OAuth
+from poller.voucherify.received import body_of, error_body_of
 from poller.voucherify.route import Endpoint, target
 
 CONNECTIONS_MAX = 128
@@ -35,10 +37,6 @@ closes what timed out, but not what was cancelled."""
 
 KEEP_ALIVE_SECONDS = 60.0
 """Shorter than what load balancers keep; a connection that they closed all the same is noticed before it is used."""
-
-ERROR_BODY_BYTES_MAX = 65_536
-ERROR_BODY_SECONDS_MAX = 2.0
-"""An error body only explains: the status has already decided."""
 
 USER_AGENT = "voucherify-activity-poller"
 
@@ -123,8 +121,8 @@ class VoucherifySource:
             if heard is not None:
                 heard(answer.headers)
             if answer.status_code != 200:
-                raise failure(answer.status_code, answer.headers, await _error_body(answer), date)
-            body = await _body(answer, self._body_bytes_max)
+                raise failure(answer.status_code, answer.headers, await error_body_of(answer), date)
+            body = await body_of(answer, self._body_bytes_max)
             return Response(body=body, quota=quota(answer.headers, date), server_time=date)
 
     @asynccontextmanager
@@ -147,41 +145,20 @@ class VoucherifySource:
         return f"<VoucherifySource {self._base} {self._endpoint}>"
 
 
-async def _body(answer: httpx.Response, bytes_max: int) -> bytes:
-    coding = answer.headers.get("content-encoding", "").strip().lower()
-    body = Body(coding, answer.headers.get("content-length"), bytes_max)
-    refused: Undecodable | None = None
-    # What is refused is not received to its end. The next read is cancelled, which unwinds the library's nested generators from the inside;
-    # abandoning them would leave the connection to the garbage collector.
-    with anyio.CancelScope() as reading:
-        async for chunk in answer.aiter_raw():
-            if refused is None:
-                try:
-                    body.take(chunk)
-                except Undecodable as error:
-                    refused = error
-                    reading.cancel()
-    if refused is not None:
-        raise refused
-    return body.whole()
-
-
-async def _error_body(answer: httpx.Response) -> bytes:
-    """What explains a failure, where it can be had; empty otherwise."""
-    with anyio.move_on_after(ERROR_BODY_SECONDS_MAX), suppress(Exception):
-        return await _body(answer, ERROR_BODY_BYTES_MAX)
-    return b""
-
-
 def _client(settings: SourceSettings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-    assert settings.auth == "token", "the only way to be authorised so far"
     return httpx.AsyncClient(
-        auth=TokenAuth(settings.app_id, settings.app_token),
+        auth=_auth(settings),
         transport=_transport(settings) if transport is None else transport,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
         follow_redirects=False,
     )
+
+
+def _auth(settings: SourceSettings) -> httpx.Auth:
+    if settings.auth == "oauth":
+        return OAuth(settings.url.rstrip("/"), settings.app_id, settings.app_token)
+    return TokenAuth(settings.app_id, settings.app_token)
 
 
 def _transport(settings: SourceSettings) -> httpx.AsyncBaseTransport:

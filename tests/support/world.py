@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -59,6 +59,8 @@ class Plan:
     kills: int = 10
     rebalances: int = 5
     outages: int = 1
+    auth: Literal["token", "oauth"] = "token"
+    token_seconds: float = 900
 
     def __str__(self) -> str:
         return (
@@ -92,7 +94,9 @@ class Process:
         self.ended = False
         self._world = world
         self._scope = anyio.CancelScope()
-        settings = VoucherifySettings(url=URL, app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token"))
+        settings = VoucherifySettings(
+            url=URL, auth=world.plan.auth, app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token")
+        )
         self._source = VoucherifySource(settings, SimulatorTransport(world.simulator))
         self.worker = Worker(self.engine, self._source, self.log, world.clock, Journal(Telemetry(self.told)))
 
@@ -236,6 +240,7 @@ def options_of(plan: Plan) -> SimulatorOptions:
         late_seconds_mean=plan.late_seconds_max / 4,
         late_seconds_max=plan.late_seconds_max,
         calls_per_window=None,
+        token_seconds=plan.token_seconds,
         latency_seconds=0.3,
         error_rate=plan.call_failures * 0.4,
         disconnect_rate=plan.call_failures * 0.2,

@@ -184,7 +184,7 @@ def test_a_fault_says_what_was_given_and_what_to_give() -> None:
         ("VOUCHERIFY_URL", "https://api.vouch erify.io"),
         ("VOUCHERIFY_URL", "https://api.voucherify.io\r\nx: y"),
         ("VOUCHERIFY_ENDPOINT", "events"),
-        ("VOUCHERIFY_AUTH", "oauth"),
+        ("VOUCHERIFY_AUTH", "basic"),
         ("VOUCHERIFY_TIMEOUT_SECONDS", "0.5"),
         ("VOUCHERIFY_TIMEOUT_SECONDS", "inf"),
         ("VOUCHERIFY_BODY_BYTES_MAX", "1e6.5"),

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from poller.errors import SettingsError
+from poller.errors import SettingsError, TokenRenewed
 from poller.journal import Journal
+from poller.model import Checkpoint, CustomerId, Fetch, Query, Walk
 from poller.telemetry import Telemetry
 
 
@@ -53,3 +54,14 @@ def test_a_broken_customers_file_is_told_in_one_line_that_says_what_stays() -> N
             {"warning": "POLLER_CUSTOMERS_FILE='c': names no customer: the last list that could be read stays in force"},
         )
     ]
+
+
+def test_a_call_that_went_into_a_token_is_counted_as_a_call_and_not_as_a_failure() -> None:
+    said = Said()
+    journal = Journal(Telemetry(said))
+    start = Checkpoint(cursor_ms=0)
+    order = Fetch(CustomerId("c"), 0, Query(), 0, Walk(sent=0, low_ms=0), None, start)
+
+    journal.call_failed(order, TokenRenewed("the last one is no longer accepted"), 1, 0)
+
+    assert said.events == [("token_renewed", {"why": "the last one is no longer accepted"})]

@@ -12,7 +12,19 @@ from poller.core.dedupe import RECENT_IDS_MAX
 from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, Engine, Policy
 from poller.core.ownership import partition_of
 from poller.core.walk import Way
-from poller.errors import CustomerUnknown, Limited, Rejected, ServerFault, SettingsError, SourceError, TooLarge, Unauthorized, Unreachable
+from poller.errors import (
+    CustomerUnknown,
+    Limited,
+    Rejected,
+    ServerFault,
+    SettingsError,
+    SourceError,
+    TokenRefused,
+    TokenRenewed,
+    TooLarge,
+    Unauthorized,
+    Unreachable,
+)
 from poller.model import Activity, Batch, Checkpoint, Commit, CustomerId, Fetch, Ledger, Page, Query, Quota, Restored, Wait, Walk
 from tests.support.builders import activities, activity, checkpoint, dead_letter, ownership, page, restored
 
@@ -612,6 +624,32 @@ def test_refused_credentials_stop_every_call() -> None:
     running.fetch_failed(fetch(running), Unauthorized(), NOW)
 
     assert wait(running).until == NOW + backoff.REFUSED.wait_seconds(1, "source")
+
+
+def test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call() -> None:
+    running = engine(A, B)
+    first = fetch(running)
+    running.fetch_failed(first, TokenRenewed(), NOW)
+
+    assert (fetch(running).customer, fetch(running)) == (B, first)  # who waits as long and has not been tried comes before
+    assert running.paused_until == -math.inf
+
+
+def test_a_call_that_went_into_a_token_leaves_a_partition_that_was_taken_alone() -> None:
+    running = engine(A)
+    order = fetch(running)
+    running.revoked(0)
+
+    assert running.fetch_failed(order, TokenRenewed(), NOW) is None
+    assert running.in_flight == 0
+
+
+def test_a_token_that_is_refused_stops_every_call_until_somebody_mends_it() -> None:
+    running = engine(A, B)
+    running.fetch_failed(fetch(running), TokenRefused(), NOW)
+
+    assert wait(running).until == NOW + backoff.REFUSED.wait_seconds(1, "source")
+    assert running.refused == str(TokenRefused())
 
 
 def test_a_refusal_is_told_until_a_call_is_answered() -> None:

@@ -1,0 +1,341 @@
+"""OAuth: one token a process, one renewal at a time, each call for a token in place of a read. On asyncio and on trio."""
+
+import math
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+import pytest
+
+from poller.config import VoucherifySettings
+from poller.demo.api import Simulator
+from poller.demo.options import SimulatorOptions
+from poller.demo.transport import SimulatorTransport
+from poller.errors import (
+    Forbidden,
+    Limited,
+    PlanExceeded,
+    ServerFault,
+    SourceError,
+    TokenRefused,
+    TokenRenewed,
+    TooLarge,
+    Unauthorized,
+    Undecodable,
+)
+from poller.model import Checkpoint, CustomerId, Fetch, Query, Walk
+from poller.secret import Secret
+from poller.voucherify.client import VoucherifySource
+from poller.voucherify.oauth import LIFE_SECONDS, LIFE_SECONDS_MAX, LIFE_SECONDS_MIN, OAuth, TokenAnswer, decode_token, life
+
+pytestmark = pytest.mark.anyio
+
+BASE = "https://api.example"
+CANARY = "canary-token"
+Flow = AsyncGenerator[httpx.Request, httpx.Response]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    backend: str = request.param
+    return backend
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def auth(clock: Clock) -> OAuth:
+    return OAuth(BASE, Secret("the-id"), Secret("the-secret"), clock)
+
+
+def request() -> httpx.Request:
+    return httpx.Request("GET", f"{BASE}/v1/customers/c/activities", headers={"Accept": "application/json"})
+
+
+def token(value: str = CANARY, **said: Any) -> httpx.Response:
+    answer = httpx.Response(200, content=msgspec.json.encode({"access_token": value, "expires_in": 900, "token_type": "Bearer", **said}))
+    return unread(answer)
+
+
+def unread(answer: httpx.Response) -> httpx.Response:
+    """As it comes from a connection: its body is still to be received."""
+
+    class Stream(httpx.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            yield answer.content
+
+    headers = {name: value for name, value in answer.headers.items() if name not in ("content-length", "transfer-encoding")}
+    return httpx.Response(answer.status_code, headers=headers, stream=Stream())
+
+
+async def end(flow: Flow, answer: httpx.Response) -> SourceError | None:
+    """Hand the flow its last answer: what it ends in."""
+    try:
+        await flow.asend(answer)
+    except StopAsyncIteration:
+        return None
+    except SourceError as error:
+        return error
+    raise AssertionError("it asks for more")
+
+
+async def with_token(oauth: OAuth, value: str = CANARY) -> None:
+    """One call that goes into a token."""
+    flow = oauth.async_auth_flow(request())
+    assert (await anext(flow)).method == "POST"
+    assert isinstance(await end(flow, token(value)), TokenRenewed)
+
+
+async def bearer(oauth: OAuth, status: int = 200) -> tuple[str | None, SourceError | None]:
+    """One call that reads: the token that it carries, and what it ends in."""
+    flow = oauth.async_auth_flow(request())
+    sent = await anext(flow)
+    return sent.headers.get("Authorization"), await end(flow, httpx.Response(status))
+
+
+async def test_a_call_that_finds_no_token_asks_for_one_and_reads_nothing() -> None:
+    flow = auth(Clock()).async_auth_flow(request())
+    asking = await anext(flow)
+
+    assert (asking.method, str(asking.url), asking.content) == (
+        "POST",
+        f"{BASE}/v1/oauth/token",
+        b"grant_type=client_credentials&scope=customers",
+    )
+    assert asking.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert (asking.headers["X-App-Id"], asking.headers["X-App-Token"]) == ("the-id", "the-secret")
+    assert isinstance(await end(flow, token()), TokenRenewed)
+
+
+async def test_the_next_call_carries_the_token_and_none_of_the_credentials() -> None:
+    oauth = auth(Clock())
+    await with_token(oauth)
+    flow = oauth.async_auth_flow(request())
+    sent = await anext(flow)
+
+    assert sent.headers["Authorization"] == f"Bearer {CANARY}"
+    assert not {"x-app-id", "x-app-token"} & set(sent.headers)
+    assert await end(flow, httpx.Response(200)) is None
+
+
+async def test_a_token_is_renewed_at_three_quarters_of_its_life_and_not_before() -> None:
+    clock = Clock()
+    oauth = auth(clock)
+    await with_token(oauth, "first")
+    clock.now += 0.75 * 900 - 1
+    assert await bearer(oauth) == ("Bearer first", None)
+
+    clock.now += 1
+    await with_token(oauth, "second")
+    assert await bearer(oauth) == ("Bearer second", None)
+
+
+async def test_while_one_call_renews_a_token_that_still_lives_the_others_read_with_it() -> None:
+    clock = Clock()
+    oauth = auth(clock)
+    await with_token(oauth, "first")
+    clock.now += 700
+    renewing = oauth.async_auth_flow(request())
+    assert (await anext(renewing)).method == "POST"
+
+    assert await bearer(oauth) == ("Bearer first", None)
+    assert isinstance(await end(renewing, token("second")), TokenRenewed)
+    assert await bearer(oauth) == ("Bearer second", None)
+
+
+async def test_without_a_token_one_call_asks_and_the_others_wait_for_it_and_read() -> None:
+    oauth, carried = auth(Clock()), list[object]()
+
+    async def read() -> None:
+        carried.append(await bearer(oauth))
+
+    renewing = oauth.async_auth_flow(request())
+    await anext(renewing)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        assert carried == []
+        await end(renewing, token())
+
+    assert carried == [(f"Bearer {CANARY}", None)] * 2
+
+
+async def test_a_renewal_that_is_cancelled_leaves_the_way_free_for_the_next() -> None:
+    oauth = auth(Clock())
+    renewing = oauth.async_auth_flow(request())
+    await anext(renewing)
+    await renewing.aclose()
+
+    await with_token(oauth)
+    assert await bearer(oauth) == (f"Bearer {CANARY}", None)
+
+
+async def test_a_token_that_was_accepted_and_is_refused_is_renewed_once() -> None:
+    oauth = auth(Clock())
+    await with_token(oauth)
+    await bearer(oauth)
+    _, refused = await bearer(oauth, status=401)
+
+    assert isinstance(refused, TokenRenewed)
+    await with_token(oauth, "second")
+    assert await bearer(oauth, status=401) == ("Bearer second", None)  # its answer tells: a new one would do no better
+
+
+async def test_calls_under_way_with_a_token_that_was_given_up_are_asked_for_again() -> None:
+    oauth = auth(Clock())
+    await with_token(oauth, "first")
+    flows = [oauth.async_auth_flow(request()) for _ in range(3)]
+    for flow in flows:
+        await anext(flow)
+
+    assert await end(flows[0], httpx.Response(200)) is None
+    assert isinstance(await end(flows[1], httpx.Response(401)), TokenRenewed)
+    await with_token(oauth, "second")
+    assert isinstance(await end(flows[2], httpx.Response(401)), TokenRenewed)
+    assert await bearer(oauth) == ("Bearer second", None)  # the newer one is not given up for what the older one met
+
+
+async def test_an_answer_to_an_older_token_does_not_prove_the_newer_one() -> None:
+    clock = Clock()
+    oauth = auth(clock)
+    await with_token(oauth, "first")
+    slow = oauth.async_auth_flow(request())
+    await anext(slow)
+    clock.now += 700
+    await with_token(oauth, "second")
+    await end(slow, httpx.Response(200))
+
+    assert await bearer(oauth, status=401) == ("Bearer second", None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(400, json={"code": 400, "key": "invalid_scope", "message": "Invalid scope"}), TokenRefused),
+        (httpx.Response(400, json={"code": 400, "key": "invalid_grant_type", "message": "Invalid grant type"}), TokenRefused),
+        (httpx.Response(401, json={"code": 401, "key": "unauthorized", "message": "Unauthorized"}), Unauthorized),
+        (httpx.Response(402), PlanExceeded),
+        (httpx.Response(403, json={"code": 403, "key": "forbidden", "message": "Forbidden"}), Forbidden),
+        (httpx.Response(404, json={"code": 404, "key": "not_found", "message": "Resource not found"}), TokenRefused),
+        (httpx.Response(404, html="<h1>Not Found</h1>"), TokenRefused),
+        (httpx.Response(307, headers={"location": "https://elsewhere.example/"}), TokenRefused),
+        (httpx.Response(429, headers={"retry-after": "7"}), Limited),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), ServerFault),
+        (httpx.Response(200, html="<h1>Hello</h1>"), Undecodable),
+        (httpx.Response(200, json={"token_type": "Bearer"}), Undecodable),
+        (httpx.Response(200, json={"access_token": None}), Undecodable),
+        (httpx.Response(200, json={"access_token": f"{CANARY}\n"}), Undecodable),
+        (httpx.Response(200, json={"access_token": ""}), Undecodable),
+        (httpx.Response(200, json={"access_token": CANARY * 10_000}), TooLarge),
+    ],
+    ids=lambda value: f"{value.status_code}" if isinstance(value, httpx.Response) else value.__name__,
+)
+async def test_an_answer_without_a_token_says_so_and_blames_no_customer(answer: httpx.Response, error: type[SourceError]) -> None:
+    flow = auth(Clock()).async_auth_flow(request())
+    await anext(flow)
+    caught = await end(flow, unread(answer))
+
+    assert type(caught) is error
+    assert str(caught).endswith("while asking for an OAuth token")
+    assert CANARY not in f"{caught} {caught!r}"
+
+
+async def test_a_credential_that_no_header_can_carry_asks_for_no_token() -> None:
+    oauth = OAuth(BASE, Secret("the-id"), Secret("no\x00header"), Clock())
+
+    with pytest.raises(Unauthorized, match="application token"):
+        await anext(oauth.async_auth_flow(request()))
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"expires_in": 600}, 600),
+        ({"expires_in": 600, "expires_at": 2_000_900}, 600),
+        ({"expires_at": 2_000_300}, 300),
+        ({}, LIFE_SECONDS),
+        ({"expires_in": math.nan}, LIFE_SECONDS),
+        ({"expires_in": 0}, LIFE_SECONDS_MIN),
+        ({"expires_in": -5}, LIFE_SECONDS_MIN),
+        ({"expires_at": 1}, LIFE_SECONDS_MIN),
+        ({"expires_in": 1e12}, LIFE_SECONDS_MAX),
+    ],
+)
+async def test_a_life_is_taken_as_said_within_bounds(said: dict[str, float], seconds: float) -> None:
+    assert life(TokenAnswer(CANARY, **said), server_time=2_000_000) == seconds
+
+
+async def test_an_instant_of_expiry_says_nothing_without_the_time_of_the_server() -> None:
+    assert life(TokenAnswer(CANARY, expires_at=2_000_300), server_time=None) == LIFE_SECONDS
+
+
+async def test_a_life_may_be_said_as_text() -> None:
+    assert decode_token(b'{"access_token":"t","expires_in":"600"}', 0, None).dies_at == 600
+
+
+async def test_a_token_is_not_shown() -> None:
+    assert CANARY not in repr(decode_token(msgspec.json.encode({"access_token": CANARY}), 0, None))
+
+
+# ------------------------------------------------------------------------------------------------------- through the real client
+
+
+def fetch(simulator: Simulator) -> Fetch:
+    start = Checkpoint(cursor_ms=0)
+    return Fetch(CustomerId(simulator.customers[0]), 0, Query(), 0, Walk(sent=0, low_ms=0), None, start)
+
+
+def source(simulator: Simulator) -> VoucherifySource:
+    settings = VoucherifySettings(
+        url="http://api.test", auth="oauth", app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token")
+    )
+    return VoucherifySource(settings, SimulatorTransport(simulator))
+
+
+def simulator() -> Simulator:
+    return Simulator(SimulatorOptions(customers=1, history_seconds=86_400, calls_per_window=None), lambda: 1_800_000_000.0)
+
+
+async def outcomes(reading: VoucherifySource, order: Fetch, calls: int) -> list[str]:
+    """What so many calls end in."""
+    seen = list[str]()
+    for _ in range(calls):
+        try:
+            seen.append(f"{len(reading.decode(await reading.fetch(order)).entries) > 0}")
+        except SourceError as error:
+            seen.append(type(error).__name__)
+    return seen
+
+
+async def test_the_api_takes_the_token_and_a_revoked_one_costs_two_calls() -> None:
+    api = simulator()
+    async with source(api) as reading:
+        assert await outcomes(reading, fetch(api), 3) == ["TokenRenewed", "True", "True"]
+
+        api.tokens.revoke_all()
+        assert await outcomes(reading, fetch(api), 3) == ["TokenRenewed", "TokenRenewed", "True"]
+    assert len(api.calls) == 6
+
+
+async def test_an_api_that_refuses_every_token_is_not_asked_hotly() -> None:
+    """Each second call ends in `Unauthorized`, upon which every call waits."""
+    api = simulator()
+
+    class Refusing(SimulatorTransport):
+        async def handle_async_request(self, asked: httpx.Request) -> httpx.Response:
+            api.tokens.revoke_all()
+            return await super().handle_async_request(asked)
+
+    settings = VoucherifySettings(
+        url="http://api.test", auth="oauth", app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token")
+    )
+    async with VoucherifySource(settings, Refusing(api)) as reading:
+        assert await outcomes(reading, fetch(api), 4) == ["TokenRenewed", "Unauthorized"] * 2

@@ -39,6 +39,12 @@ COMMANDS: Mapping[str, Command] = {
         "With OAuth a second call takes the token. Changes nothing; says what to do about each fault. Exit code 1 where something fails, 2 where the settings cannot be used.\n\n"
         "Example: `poller check`, or `poller check --json | jq '.[] | select(.ok | not)'`",
     ),
+    "inspect": Command(
+        "Show how one customer stands: partition, owner, checkpoint, recent ids, next call, last error.",
+        "Changes nothing and makes no API call. What is committed comes from Kafka; when it is called next and what failed, from the poller that owns it, "
+        "by its admin server. Only the settings of Kafka are needed.\n\n"
+        "Example: `poller inspect cust_…`, or `kubectl exec deploy/poller -- poller inspect cust_… --json | jq .checkpoint.cursor`",
+    ),
     "probe": Command(
         "Find out how the API is to be read: order, bounds, cursors, limits, shapes; with at most 15 API calls.",
         "Says beforehand what it will ask, and asks whether to go on. The report holds no personal data. "

@@ -193,6 +193,30 @@ def load_kafka(environ: Mapping[str, str]) -> KafkaSettings:
     return KafkaSettings(**given.fields("kafka"))
 
 
+class Whereabouts(msgspec.Struct, frozen=True):
+    """Where an operator finds what a deployment keeps, and who runs it."""
+
+    kafka: KafkaSettings
+    admin_host: str
+    admin_port: int
+    customers: tuple[CustomerId, ...] | None
+    """`None`: the environment names none."""
+
+
+def load_whereabouts(environ: Mapping[str, str]) -> Whereabouts:
+    """These settings alone, whatever the others are. Raises `SettingsError`."""
+    wanted = tuple(one for one in DECLARED if one.group == "" and one.field in {"customers", "customers_file", "admin_host", "admin_port"})
+    given = _read(environ, (*wanted, *(one for one in DECLARED if one.group == "kafka")))
+    _refuse([*given.faults, *_contradictions(KAFKA_CONTRADICTIONS, given)])
+    named = {one.field: one.default for one in wanted} | given.fields("")
+    return Whereabouts(
+        kafka=KafkaSettings(**given.fields("kafka")),
+        admin_host=named["admin_host"],
+        admin_port=named["admin_port"],
+        customers=named["customers"] or _listed(given) or None,
+    )
+
+
 def _refuse(faults: list[str]) -> None:
     if faults:
         raise SettingsError(faults)

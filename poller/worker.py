@@ -21,9 +21,24 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from poller.core.backoff import Backoff
 from poller.core.engine import Engine
+from poller.core.standing import Standing
 from poller.errors import Fenced, LogError, LogRefused, NotOurs, SourceError
 from poller.journal import Journal
-from poller.model import Assigned, Batch, Commit, Confirmed, Fetch, MembershipEvent, Ownership, Page, Rebalancing, Response, Restored, Wait
+from poller.model import (
+    Assigned,
+    Batch,
+    Commit,
+    Confirmed,
+    CustomerId,
+    Fetch,
+    MembershipEvent,
+    Ownership,
+    Page,
+    Rebalancing,
+    Response,
+    Restored,
+    Wait,
+)
 from poller.telemetry import EventName
 
 Clock = Callable[[], float]
@@ -147,6 +162,10 @@ class Worker:
         """Whether the loop turns."""
         late = self._clock() - self._turned_at
         return late < TURN_LATE_SECONDS, f"the loop turned {max(0.0, late):.1f} s ago"
+
+    def standing(self, customer: CustomerId) -> Standing:
+        """How a customer stands here."""
+        return self._engine.standing(customer, self._clock())
 
     def ready(self) -> tuple[bool, str]:
         """Whether what is ours is restored; a member that owns nothing stands by, which is ready too."""

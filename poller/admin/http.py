@@ -1,16 +1,24 @@
-"""The admin server: `/livez` and `/readyz` for who runs the process, on starlette and uvicorn, inside the caller's task group."""
+"""The admin server: `/livez` and `/readyz` for who runs the process, `/customers/{id}` for `poller inspect`.
+
+On starlette and uvicorn, inside the caller's task group. Nothing here changes anything, and no access is logged: a path may name a person.
+"""
 
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from poller.core.standing import Standing
+from poller.customer_id import refusal
+from poller.model import CustomerId
 
 Question = Callable[[], tuple[bool, str]]
 """Whether it is so, and the reason in words."""
@@ -21,9 +29,16 @@ KEEP_ALIVE_SECONDS = 5
 REQUEST_HEAD_BYTES_MAX = 16384
 
 
-def make_app(live: Question, ready: Question) -> Starlette:
-    """Both answer 200 or 503 with `{"live" or "ready": …, "reason": …}`; anything else is 404 or 405, as JSON too."""
-    routes = [Route("/livez", _answering("live", live)), Route("/readyz", _answering("ready", ready))]
+def make_app(live: Question, ready: Question, standing: Callable[[CustomerId], Standing]) -> Starlette:
+    """`/livez` and `/readyz` answer 200 or 503 with `{"live" or "ready": …, "reason": …}`, `/customers/{id}` 200 with a `Standing`, or 400.
+
+    Anything else is 404 or 405, as JSON too.
+    """
+    routes = [
+        Route("/livez", _answering("live", live)),
+        Route("/readyz", _answering("ready", ready)),
+        Route("/customers/{customer:path}", _standing(standing)),
+    ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
 
@@ -31,6 +46,18 @@ def _answering(name: str, question: Question) -> Callable[[Request], Awaitable[R
     async def answer(_request: Request) -> Response:
         yes, reason = question()
         return JSONResponse({name: yes, "reason": reason}, status_code=200 if yes else 503, headers={"cache-control": "no-store"})
+
+    return answer
+
+
+def _standing(standing: Callable[[CustomerId], Standing]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        customer = request.path_params["customer"]
+        refused = refusal(customer)
+        if refused is not None:
+            raise HTTPException(400, f"this id {refused}")
+        body = msgspec.json.encode(standing(CustomerId(customer)))
+        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     return answer
 

@@ -19,11 +19,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from poller.core import backoff, cursor, dedupe, ownership, walk
 from poller.core.budget import Budget, Cycle, Terms
 from poller.core.cursor import ServerClock
 from poller.core.owned import Customer, Held, Owned
+from poller.core.standing import Standing, State, next_call
 from poller.errors import CustomerUnknown, Rejected, SourceError, TokenRenewed, TooLarge
 from poller.model import (
     Activity,
@@ -50,6 +52,8 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 COMMIT_RECORDS_MAX = 5_000
 """Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
 
+ERROR_CHARACTERS_MAX = 500
+"""What is kept of a customer's last error, for whoever asks."""
 
 EVERY_INSTANT_MS = 2**63
 
@@ -137,6 +141,28 @@ class Engine:
         """Calls that the owned partitions may still spend in this cycle; `None`: no cycle is configured, or nothing is owned."""
         left = [owned.budget.cycle_left() for owned in self._owned.values()]
         return sum(calls for calls in left if calls is not None) if any(calls is not None for calls in left) else None
+
+    def standing(self, customer_id: CustomerId, now: float) -> Standing:
+        """How a customer stands here. Expects to know how many partitions divide the work."""
+        partition = ownership.partition_of(customer_id, self._partitions)
+        told = Standing(partition=partition, owner=self._policy.owner, state="not owned")
+        if self._paused_until > now:
+            told = replace(told, paused_until=self._paused_until, paused_why=self._paused_why)
+        owned = self._owned.get(partition)
+        if owned is None:
+            return replace(told, state="restoring") if partition in self._suspended else told
+        customer = owned.customers.get(customer_id)
+        if customer is None or customer_id not in self._watched:
+            return replace(told, state="not watched")
+        told = replace(told, failures=customer.failures, error=customer.error)
+        if customer_id in self._in_flight:
+            return replace(told, state="in flight")
+        if customer_id in self._held[partition].batches:
+            return replace(told, state="awaits its commit")
+        due, before, at = next_call(owned, customer_id, now)
+        state: State = "waits" if customer.walk is None or due is not None else "has more pages"
+        at = max(at, self._paused_until)
+        return replace(told, state=state, due=due, calls_before=before, next_call_at=at if at < math.inf else None)
 
     def unpublished(self, partition: int) -> bool:
         """Whether batches of this partition await their commit."""
@@ -235,7 +261,7 @@ class Engine:
         customer = self._standing(fetch)
         if customer is None:
             return None
-        customer.failures = 0
+        customer.failures, customer.error = 0, ""
         going = _timed(fetch, page, now)
         server_ms = cursor.server_time_ms(going, self._server_clock)
         start = self._baseline(fetch, going, server_ms)
@@ -267,7 +293,7 @@ class Engine:
         if isinstance(error, Rejected | CustomerUnknown) and fetch.walk.way in (walk.Way.AFTER_ID, walk.Way.AFTER_DATE):
             return self._way_refused(fetch)
         wait = backoff.customer_wait_seconds(error, customer.failures + 1, fetch.customer)
-        customer.failures += wait > 0
+        customer.failures, customer.error = customer.failures + (wait > 0), str(error)[:ERROR_CHARACTERS_MAX]
         self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
         return None
 
@@ -405,7 +431,7 @@ class Engine:
         began_ms = math.floor(going.sent * 1000) if server_ms is None else server_ms
         if began_ms - self._policy.lookback_ms < fetch.start.cursor_ms:
             return None
-        return msgspec.structs.replace(fetch.start, baseline_ms=cursor.latest_server_time_ms(going, self._server_clock))
+        return replace(fetch.start, baseline_ms=cursor.latest_server_time_ms(going, self._server_clock))
 
     def _landed(self, fetch: Fetch) -> None:
         assert self._in_flight.get(fetch.customer) is fetch, "an answer to a call that was not ordered"
@@ -434,7 +460,7 @@ class Engine:
             self._schedule(fetch.partition, fetch.customer, customer, None)
 
     def _way_refused(self, fetch: Fetch) -> Batch | None:
-        outcome = walk.stuck(msgspec.structs.replace(fetch.walk, calls=fetch.walk.calls + 1))
+        outcome = walk.stuck(replace(fetch.walk, calls=fetch.walk.calls + 1))
         if isinstance(outcome, Walk):
             self._go_on(fetch, outcome)
             return None
@@ -462,7 +488,7 @@ class Engine:
             ),
             records=sifted.records,
             dead_letters=sifted.dead_letters,
-            walk=msgspec.structs.replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
+            walk=replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
             known=sifted.known,
             gap=outcome.gap,
             followable=not isinstance(outcome, walk.End) or outcome.followable,
@@ -473,8 +499,9 @@ class Engine:
         return batch
 
     def _commit_at(self, partition: int, owned: Owned, now: float) -> float:
-        if self._held[partition].batches:
-            return owned.commit_at
+        held = self._held[partition]
+        if held.batches:
+            return now if held.records >= COMMIT_RECORDS_MAX else owned.commit_at  # to wait makes no transaction larger than that
         owned.budget = owned.budget.refill(now)
         return max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._paused_until, owned.commit_at)
 
@@ -499,7 +526,7 @@ def _timed(fetch: Fetch, page: Page, now: float) -> Walk:
     """The walk, with the server's time at its first request, once that is answered."""
     if fetch.walk.calls > 0 or page.server_time is None:
         return fetch.walk
-    return msgspec.structs.replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
+    return replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
 
 
 def _shown(once: Mapping[str, Activity | DeadLetter], length: int) -> walk.Shown:

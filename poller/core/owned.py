@@ -10,12 +10,13 @@ from poller.model import Batch, Checkpoint, CustomerId, Walk
 class Customer:
     """What is known of one customer of an owned partition."""
 
-    __slots__ = ("checkpoint", "failures", "last_read", "scheduled", "walk")
+    __slots__ = ("checkpoint", "error", "failures", "last_read", "scheduled", "walk")
 
     def __init__(self, checkpoint: Checkpoint | None) -> None:
         self.checkpoint = checkpoint
         self.walk: Walk | None = None
         self.failures = 0
+        self.error = ""
         self.last_read = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
         self.scheduled = False
 
@@ -38,15 +39,18 @@ class Held:
 
     def __init__(self) -> None:
         self.batches: dict[CustomerId, Batch] = {}
+        self.records = 0
         self.bytes = 0
 
     def put(self, batch: Batch) -> None:
         assert batch.customer not in self.batches
         self.batches[batch.customer] = batch
+        self.records += _records(batch)
         self.bytes += batch.body_bytes
 
     def pop(self, customer: CustomerId) -> Batch:
         batch = self.batches.pop(customer)
+        self.records -= _records(batch)
         self.bytes -= batch.body_bytes
         return batch
 
@@ -55,8 +59,13 @@ class Held:
         taken: list[Batch] = []
         records = 0
         for batch in self.batches.values():
-            records += len(batch.records) + len(batch.dead_letters)
+            records += _records(batch)
             if taken and records > records_max:
                 break
             taken.append(batch)
         return tuple(taken)
+
+
+def _records(batch: Batch) -> int:
+    """What it publishes, beside its checkpoint."""
+    return len(batch.records) + len(batch.dead_letters)

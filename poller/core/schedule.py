@@ -43,6 +43,17 @@ class Schedule:
             return now
         return max(now, self._heap[0][0]) if self._heap else float("inf")
 
+    def place_of(self, customer: CustomerId, now: float) -> tuple[float, int]:
+        """When a customer that stands here is due, and how many calls come before it as things are now."""
+        if customer in self._pages:
+            return now, self._pages.index(customer)
+        if customer in self._backfills:
+            place = self._backfills.index(customer)
+            return now, len(self._pages) + place + min(place + 1, sum(due <= now for due, _, _ in self._heap))
+        own = next(entry for entry in self._heap if entry[2] == customer)
+        earlier = sum(entry < own for entry in self._heap)
+        return own[0], len(self._pages) + earlier + min(len(self._backfills), earlier + 1)
+
     def take(self, now: float) -> CustomerId:
         """Whom to call; only where `due_at` says now."""
         if self._pages:

@@ -12,8 +12,14 @@ from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
 from poller.admin.http import REQUEST_HEAD_BYTES_MAX, make_app, serve
+from poller.core.standing import Standing
+from poller.model import CustomerId
 
 pytestmark = pytest.mark.asyncio
+
+
+def unasked(_customer: CustomerId) -> Standing:
+    raise AssertionError("nobody asks after a customer here")
 
 
 class Process:
@@ -35,7 +41,7 @@ async def running(app: Starlette) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def client_of(process: Process) -> AsyncIterator[httpx.AsyncClient]:
-    app = make_app(lambda: process.live, lambda: process.ready)
+    app = make_app(lambda: process.live, lambda: process.ready, unasked)
     async with running(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         yield client
 
@@ -73,7 +79,7 @@ async def test_anything_else_is_refused_in_json(method: str, path: str, status: 
 
 
 async def test_a_request_head_without_end_is_cut_off() -> None:
-    app = make_app(lambda: Process.live, lambda: Process.ready)
+    app = make_app(lambda: Process.live, lambda: Process.ready, unasked)
     async with running(app) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
         await stream.send(b"GET /livez HTTP/1.1\r\nx: " + b"x" * (2 * REQUEST_HEAD_BYTES_MAX))
         with anyio.fail_after(5):
@@ -82,7 +88,7 @@ async def test_a_request_head_without_end_is_cut_off() -> None:
 
 async def test_cancelled_it_closes_its_port_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    app = make_app(lambda: Process.live, lambda: Process.ready)
+    app = make_app(lambda: Process.live, lambda: Process.ready, unasked)
     async with running(app) as port:
         idle = await anyio.connect_tcp("127.0.0.1", port)
         half = await anyio.connect_tcp("127.0.0.1", port)
@@ -97,14 +103,14 @@ async def test_cancelled_it_closes_its_port_and_logs_nothing(caplog: pytest.LogC
 
 async def test_an_address_in_use_is_an_error_and_not_the_end_of_the_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        await serve(make_app(lambda: Process.live, lambda: Process.ready), "127.0.0.1", taken.getsockname()[1])
+        await serve(make_app(lambda: Process.live, lambda: Process.ready, unasked), "127.0.0.1", taken.getsockname()[1])
 
 
 async def test_it_handles_no_signals() -> None:
     import signal
 
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    async with running(make_app(lambda: Process.live, lambda: Process.ready)):
+    async with running(make_app(lambda: Process.live, lambda: Process.ready, unasked)):
         during = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
 
     assert during == before

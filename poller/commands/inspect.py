@@ -1,0 +1,237 @@
+"""`poller inspect`: how one customer stands. Asks Kafka for what is committed, and the process that owns it for what only that one knows."""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import anyio
+import httpx
+import msgspec
+from cyclopts import Parameter
+
+from poller import instant
+from poller.commands.output import say_json, say_table
+from poller.config import Whereabouts, load_whereabouts
+from poller.core.standing import Standing
+from poller.customer_id import refusal
+from poller.errors import SettingsError
+from poller.kafka.lookup import LookedUp, look_up
+from poller.model import Checkpoint, CustomerId
+from poller.setting import PREFIX
+
+ADMIN_SECONDS_MAX = 3.0
+RECENT_IDS_SHOWN_MAX = 10
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - what is listened on, and where it is reached from here
+
+
+class Inspected(msgspec.Struct, frozen=True):
+    """What was found out of one customer, and when (Unix time in seconds)."""
+
+    customer: CustomerId
+    at: float
+    watched: bool | None
+    """Whether the settings here name it; `None`: they name nobody."""
+    log: LookedUp
+    live: Standing | None
+    """From the process that was asked."""
+    live_unknown: str | None
+    """Why there is none."""
+
+
+def inspect(
+    customer: Annotated[str, Parameter(help="A customer's id or source id, as it is watched.")],
+    *,
+    admin: Annotated[
+        str | None,
+        Parameter(help="The poller's admin server, such as http://10.0.0.7:8080. Default: POLLER_ADMIN_HOST and POLLER_ADMIN_PORT."),
+    ] = None,
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="As JSON.")] = False,
+) -> int:
+    where = load_whereabouts(os.environ)
+    refused = refusal(customer)
+    if refused is not None:
+        raise SettingsError([f"CUSTOMER {refused}"])
+    found = anyio.run(inspected, where, CustomerId(customer), admin or admin_url(where))
+    if json:
+        say_json(as_json(found))
+    else:
+        say_table(("", ""), list(lines(found)))
+    return 0
+
+
+def admin_url(where: Whereabouts) -> str | None:
+    """Where the admin server of this place is asked; `None`: the settings ask for none."""
+    host = EVERYWHERE.get(where.admin_host, where.admin_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{where.admin_port}" if where.admin_port else None
+
+
+async def inspected(where: Whereabouts, customer: CustomerId, url: str | None) -> Inspected:
+    """Raises `LogError` where Kafka cannot be asked."""
+    log = await look_up(where.kafka, customer)
+    live, unknown = await ask(url, customer)
+    return Inspected(customer, time.time(), None if where.customers is None else customer in where.customers, log, live, unknown)
+
+
+async def ask(
+    url: str | None, customer: CustomerId, transport: httpx.AsyncBaseTransport | None = None
+) -> tuple[Standing | None, str | None]:
+    """What the admin server there says of the customer, or why that is not known."""
+    if url is None:
+        return None, f"{PREFIX}ADMIN_PORT=0: there is no admin server to ask"
+    async with httpx.AsyncClient(timeout=ADMIN_SECONDS_MAX, trust_env=False, transport=transport) as client:
+        try:
+            answer = await client.get(f"{url.rstrip('/')}/customers/{quote(customer, safe='')}")
+            return msgspec.json.decode(answer.raise_for_status().content, type=Standing), None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            return None, f"nobody answers at {url} ({type(error).__name__})"
+        except (httpx.HTTPStatusError, msgspec.DecodeError, UnicodeDecodeError):
+            return None, f"what answers at {url} is no poller of this version"
+
+
+# ------------------------------------------------------------------------------------------------------------------ in words
+
+
+def lines(found: Inspected) -> Iterator[tuple[str, str]]:
+    """A table: what, and how it is."""
+    log = found.log
+    yield "customer", found.customer
+    yield "watched", {None: "not known: the settings here name nobody", True: "yes", False: "not by the settings here"}[found.watched]
+    yield "partition", f"{log.partition} of {log.partitions} ({'nobody has owned it yet' if log.ownership is None else _owner(found)})"
+    yield from _checkpoint_lines(found)
+    yield from _live_lines(found)
+
+
+def _owner(found: Inspected) -> str:
+    assert found.log.ownership is not None and found.log.owned_at is not None
+    return f"owner {found.log.ownership.owner}, which committed {_ago(found.at - found.log.owned_at)}"
+
+
+def _checkpoint_lines(found: Inspected) -> Iterator[tuple[str, str]]:
+    checkpoint = found.log.checkpoint
+    if checkpoint is None:
+        yield "checkpoint", "none: it was never read, and begins as POLLER_START says"
+        return
+    assert found.log.written_at is not None
+    yield "checkpoint", f"committed {_ago(found.at - found.log.written_at)}"
+    yield "last read", "never to the end yet" if checkpoint.last_read is None else _when(checkpoint.last_read, found.at)
+    yield "cursor", _cursor(checkpoint, found.at)
+    yield "recent ids", _recent(checkpoint)
+    if checkpoint.baseline_ms is not None:
+        yield (
+            "baseline",
+            f"{instant.format(checkpoint.baseline_ms)}: what was created up to then is remembered, not published, until the first read is complete",
+        )
+    if checkpoint.stepped_ms is not None:
+        yield "stepped over", f"{instant.format(checkpoint.stepped_ms)}: more activities bear this instant than the API would show"
+
+
+def _cursor(checkpoint: Checkpoint, now: float) -> str:
+    if checkpoint.cursor_ms == 0:
+        return "at the beginning: nothing is taken as published"
+    return f"{_when(checkpoint.cursor_ms / 1000, now)}: everything created before is published"
+
+
+def _recent(checkpoint: Checkpoint) -> str:
+    newest = sorted(checkpoint.recent.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{id} ({instant.format(ms)})" for id, ms in newest[:RECENT_IDS_SHOWN_MAX]]
+    more = len(newest) - len(shown)
+    return f"{len(newest)}{': ' if shown else ''}{', '.join(shown)}{f', and {more} older' if more else ''}"
+
+
+def _live_lines(found: Inspected) -> Iterator[tuple[str, str]]:
+    live = found.live
+    if live is None:
+        yield "next call, errors", f"not known here: {found.live_unknown}{_where_to_ask(found)}"
+        return
+    if live.state == "not owned":
+        yield "next call, errors", f"not known here: {live.owner} does not own partition {live.partition}{_where_to_ask(found)}"
+        return
+    yield "now", _state(live)
+    yield "next call", _next_call(live, found.at)
+    yield "failures", f"{live.failures} in a row; the last: {live.error}" if live.error else "none"
+    if live.paused_until is not None:
+        yield "calls paused", f"until {_instant(live.paused_until)}: {live.paused_why}"
+
+
+def _where_to_ask(found: Inspected) -> str:
+    ownership = found.log.ownership
+    if ownership is None:
+        return ""
+    host = ownership.owner.partition("/")[0]
+    return (
+        f". Its owner knows: there, `poller inspect`, or `--admin http://{host}:…` (in Kubernetes: kubectl exec {host} -- poller inspect …)"
+    )
+
+
+def _state(live: Standing) -> str:
+    return f"{live.state}, at {live.owner}"
+
+
+def _next_call(live: Standing, now: float) -> str:
+    if live.state == "in flight":
+        return "under way"
+    if live.next_call_at is None:
+        return "not known" if live.calls_before is None else "not before the budget has calls again"
+    before = f"{live.calls_before} call{'' if live.calls_before == 1 else 's'} come{'s' if live.calls_before == 1 else ''} before"
+    left_alone = f"; left alone until {_instant(live.due)}" if live.due is not None else ""
+    return f"in about {_seconds(max(0.0, live.next_call_at - now))}, by the budget's pace ({before}{left_alone})"
+
+
+def _when(at: float, now: float) -> str:
+    return f"{_instant(at)} ({_ago(now - at)})"
+
+
+def _instant(at: float) -> str:
+    return instant.format(round(at * 1000))
+
+
+def _ago(seconds: float) -> str:
+    return f"{_seconds(seconds)} ago" if seconds >= 0 else f"{_seconds(-seconds)} ahead of the clock here"
+
+
+def _seconds(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+# ------------------------------------------------------------------------------------------------------------------- as JSON
+
+
+def as_json(found: Inspected) -> dict[str, Any]:
+    """The same as values; instants are date-times, `null` where there is none."""
+    checkpoint, ownership, live = found.log.checkpoint, found.log.ownership, found.live
+    return {
+        "customer": found.customer,
+        "watched": found.watched,
+        "partition": found.log.partition,
+        "partitions": found.log.partitions,
+        "owner": None if ownership is None else ownership.owner,
+        "owner_committed_at": _instant_or_none(found.log.owned_at),
+        "checkpoint": None if checkpoint is None else _checkpoint_json(checkpoint, found.log.written_at),
+        "live": None if live is None else _live_json(live),
+        "live_unknown": found.live_unknown,
+    }
+
+
+def _checkpoint_json(checkpoint: Checkpoint, written_at: float | None) -> dict[str, Any]:
+    return {
+        "committed_at": _instant_or_none(written_at),
+        "cursor": instant.format(checkpoint.cursor_ms),
+        "last_read": _instant_or_none(checkpoint.last_read),
+        "recent": {id: instant.format(ms) for id, ms in checkpoint.recent.items()},
+        "baseline": None if checkpoint.baseline_ms is None else instant.format(checkpoint.baseline_ms),
+        "stepped": None if checkpoint.stepped_ms is None else instant.format(checkpoint.stepped_ms),
+    }
+
+
+def _live_json(live: Standing) -> dict[str, Any]:
+    instants = {name: _instant_or_none(getattr(live, name)) for name in ("due", "next_call_at", "paused_until")}
+    return {**msgspec.structs.asdict(live), **instants}
+
+
+def _instant_or_none(at: float | None) -> str | None:
+    return None if at is None else _instant(at)

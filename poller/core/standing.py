@@ -1,0 +1,43 @@
+"""How one customer stands with the process that owns its partition: what an operator may ask of the engine. Read-only."""
+
+import math
+from typing import Literal
+
+import msgspec
+
+from poller.core.owned import Owned
+from poller.model import CustomerId
+
+State = Literal["not owned", "restoring", "not watched", "in flight", "awaits its commit", "waits", "has more pages"]
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """One customer at one instant. Instants are Unix time in seconds; `None`: there is none, or it is not known here."""
+
+    partition: int
+    """Of the checkpoint topic."""
+    owner: str
+    """Who answers."""
+    state: State
+    due: float | None = None
+    """Not to be called before: it failed. `None`: it is only its turn that it waits for."""
+    calls_before: int | None = None
+    """Calls of others that come first, as far as is known now."""
+    next_call_at: float | None = None
+    """When it is called, by the budget's pace: an estimate, as others may turn out to have more pages."""
+    failures: int = 0
+    """Of its reads, in a row."""
+    error: str = ""
+    """The last of them; empty: the last read was answered."""
+    paused_until: float | None = None
+    """No customer is called before."""
+    paused_why: str = ""
+
+
+def next_call(owned: Owned, customer: CustomerId, now: float) -> tuple[float | None, int, float]:
+    """When a customer that stands in the schedule is due (`None`: now), the calls before it, and when these have been made by the budget's pace."""
+    due, before = owned.schedule.place_of(customer, now)
+    budget = owned.budget.refill(now)
+    rate = budget.calls_per_second(now)
+    at = max(now, due, now + (max(0.0, before + 1 - budget.level) / rate if rate > 0 else math.inf))
+    return (due if due > now else None), before, at

@@ -1,0 +1,157 @@
+"""What the engine says of one customer: where it is, when it comes, and what its last read met."""
+
+import math
+
+import pytest
+
+from poller.core import backoff
+from poller.core.engine import ERROR_CHARACTERS_MAX, Engine, Policy
+from poller.core.standing import Standing
+from poller.errors import CustomerUnknown, Limited, Unreachable
+from poller.model import Checkpoint, Commit, CustomerId, Fetch, Ledger, Restored
+from tests.support.builders import activities, activity, ownership, page
+
+NOW = 100_000.0
+A, B, C = (CustomerId(name) for name in "abc")
+HERE = Standing(partition=0, owner="here", state="not owned")
+
+
+def engine(*customers: CustomerId, level: float = 10, calls_limit: float = 60_000, **checkpoints: Checkpoint) -> Engine:
+    """Owns the one partition; its bucket holds so many calls, all granted."""
+    made = Engine(Policy(start="earliest", lookback_ms=60_000, calls_limit=calls_limit, owner="here"))
+    made.partitioned(1)
+    made.watch(customers)
+    made.confirmed(math.inf)
+    made.assigned(0, Restored({CustomerId(name): one for name, one in checkpoints.items()}, ownership(ledger=Ledger(level))), NOW)
+    commit_all(made)
+    return made
+
+
+def commit_all(of: Engine, now: float = NOW) -> None:
+    order = of.commit(0, now, at_once=True)
+    assert isinstance(order, Commit)
+    of.committed(order, now)
+
+
+def fetch(of: Engine, now: float = NOW) -> Fetch:
+    order = of.next(now)
+    assert isinstance(order, Fetch), order
+    return order
+
+
+def read_at(at: float) -> Checkpoint:
+    return Checkpoint(cursor_ms=1, last_read=at)
+
+
+def told(**fields: object) -> Standing:
+    return Standing(**({"partition": 0, "owner": "here"} | fields))  # type: ignore[arg-type]
+
+
+def test_a_process_that_owns_nothing_knows_nothing() -> None:
+    made = Engine(Policy(owner="here"))
+    made.partitioned(1)
+    made.watch([A])
+
+    assert made.standing(A, NOW) == HERE
+
+
+def test_a_partition_whose_writer_is_gone_is_being_restored() -> None:
+    running = engine(A)
+    running.suspended(0)
+
+    assert running.standing(A, NOW) == told(state="restoring")
+
+
+def test_a_customer_that_nobody_watches_is_not_watched_whether_it_was_or_not() -> None:
+    running = engine(A, b=read_at(1))
+
+    assert [running.standing(customer, NOW) for customer in (B, C)] == [told(state="not watched")] * 2
+
+
+def test_customers_wait_for_those_unread_for_longer_and_for_the_budget() -> None:
+    running = engine(A, B, C, level=1, calls_limit=60, a=read_at(NOW - 10), b=read_at(NOW - 30), c=read_at(NOW - 20))
+    pace = 1 / ((60 + 1 - 1) / 61)
+
+    assert running.standing(B, NOW) == told(state="waits", calls_before=0, next_call_at=NOW)
+    assert running.standing(C, NOW).calls_before == 1
+    assert running.standing(A, NOW) == told(state="waits", calls_before=2, next_call_at=pytest.approx(NOW + 2 * pace, abs=0.01))
+
+
+def test_the_estimate_is_when_it_is_called() -> None:
+    customers = [CustomerId(f"c{number}") for number in range(20)]
+    running = engine(*customers, level=1, calls_limit=60)
+    last = max(customers, key=lambda customer: running.standing(customer, NOW).calls_before or 0)
+    expected = running.standing(last, NOW).next_call_at
+    now, called = NOW, list[CustomerId]()
+    while last not in called:
+        order = running.next(now)
+        if isinstance(order, Fetch):
+            called.append(order.customer)
+            running.page_received(order, page(date=now), now)
+            commit_all(running, now)
+        else:
+            now = min(order.until, now + 1)
+            commit_all(running, now)
+
+    assert expected == pytest.approx(now, abs=1.5)
+    assert len(called) == 20
+
+
+def test_one_that_is_called_is_in_flight_and_then_awaits_its_commit() -> None:
+    running = engine(A)
+    order = fetch(running)
+    during = running.standing(A, NOW)
+    running.page_received(order, page(activity(50), date=NOW), NOW)
+
+    assert (during, running.standing(A, NOW)) == (told(state="in flight"), told(state="awaits its commit"))
+
+
+def test_one_with_more_pages_comes_before_all_others() -> None:
+    running = engine(A, B, C, a=read_at(NOW - 10), b=read_at(NOW - 30), c=read_at(NOW - 20))
+    order = fetch(running)
+    running.page_received(order, page(*activities(*range(50, 150)), date=NOW), NOW)
+    commit_all(running)
+
+    assert running.standing(B, NOW) == told(state="has more pages", calls_before=0, next_call_at=NOW)
+    assert running.standing(C, NOW).calls_before == 1
+
+
+def test_a_backfill_takes_turns_with_the_others() -> None:
+    running = engine(A, B, C, b=read_at(NOW - 30), c=read_at(NOW - 20))
+    order = fetch(running)
+    assert order.customer == A
+    running.page_received(order, page(*activities(*range(50, 150)), date=NOW), NOW)
+    commit_all(running)
+
+    assert running.standing(A, NOW) == told(state="has more pages", calls_before=1, next_call_at=NOW)
+    assert [running.standing(customer, NOW).calls_before for customer in (B, C)] == [1, 2]
+
+
+def test_a_failure_is_told_until_a_read_is_answered() -> None:
+    running = engine(A)
+    running.fetch_failed(fetch(running), CustomerUnknown("HTTP 404"), NOW)
+    due = NOW + backoff.UNKNOWN.wait_seconds(1, "a")
+    failed = running.standing(A, NOW)
+    commit_all(running, due)
+    running.page_received(fetch(running, due), page(date=due), due)
+    commit_all(running, due)
+
+    assert failed == told(
+        state="waits", due=due, calls_before=0, next_call_at=due, failures=1, error="Voucherify does not know this customer: HTTP 404"
+    )
+    assert running.standing(A, due).error == ""
+
+
+def test_of_an_error_only_so_much_is_kept() -> None:
+    running = engine(A)
+    running.fetch_failed(fetch(running), Unreachable("x" * 10_000), NOW)
+
+    assert len(running.standing(A, NOW).error) == ERROR_CHARACTERS_MAX
+
+
+def test_while_every_call_waits_nobody_is_called_before() -> None:
+    running = engine(A, B)
+    running.fetch_failed(fetch(running), Limited(wait_seconds=99), NOW)
+    standing = running.standing(A, NOW)
+
+    assert (standing.next_call_at, standing.paused_until, standing.paused_why) == (NOW + 100, NOW + 100, str(Limited()))

@@ -364,18 +364,22 @@ async def broker(*, port: int = 0, data_dir: Path | None = None, properties: Map
     `port` 0: a free one. `data_dir` `None`: a temporary one; otherwise it is made where missing, and its data is kept. `properties` come over
     ours (`listeners` for another security protocol, say; not `log.dirs`). Raises `BrokerFailed` with the end of Kafka's log.
     """
-    require_extra()
-    jars = await fetch(log)
     with _directory(data_dir) as directory:
-        port = port or free_port()
-        merged = {**_defaults(port, free_port()), **properties}
-        running = Broker(f"127.0.0.1:{port}", directory, merged, jars)
+        running = await make_broker(port=port, data_dir=directory, properties=properties, log=log)
         log(f"starting Apache Kafka {KAFKA_VERSION} on {running.bootstrap_servers}…")
         try:
             await running.start()
             yield running
         finally:
             await running.stop()
+
+
+async def make_broker(*, port: int = 0, data_dir: Path, properties: Mapping[str, str] = {}, log: Say) -> Broker:
+    """One that does not run yet. Its node is 1 and its own controller, unless `properties` make it one of several. Raises `BrokerFailed`."""
+    require_extra()
+    jars = await fetch(log)
+    port = port or free_port()
+    return Broker(f"127.0.0.1:{port}", data_dir, {**_defaults(port, free_port()), **properties}, jars)
 
 
 @contextlib.contextmanager

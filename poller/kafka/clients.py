@@ -1,16 +1,21 @@
 """aiokafka's clients as we use them: every argument that matters, in one place."""
 
+import asyncio
+import ssl
+from typing import NamedTuple
+
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from poller.config import KafkaSettings
-from poller.kafka.failures import NoBroker
+from poller.kafka.failures import NoBroker, remedy_of_cut, was_cut
 from poller.kafka.record import Limits
 from poller.kafka.security import connection_arguments
-from poller.kafka.workarounds import Client, own_assignor, start_client
+from poller.kafka.workarounds import Client, ask_without_creating, own_assignor, start_client
 
 REQUEST_SECONDS_MAX = 10.0
 START_SECONDS_MAX = 20.0
@@ -26,28 +31,67 @@ REBALANCE_SECONDS_MAX = 60.0
 
 async def start(client: Client, settings: KafkaSettings) -> None:
     """Start within `START_SECONDS_MAX`. aiokafka only says that it could not bootstrap: we ask why, and `NoBroker` says it."""
+    ask_without_creating()
     try:
         with anyio.fail_after(START_SECONDS_MAX):
             await start_client(client)
     except KafkaConnectionError as error:
         why = await _why_unreachable(settings)
-        raise NoBroker(settings.bootstrap_servers, why) from (why or error)
+        if why is None:
+            raise NoBroker(settings.bootstrap_servers, None) from error
+        remedy, certain = remedy_of_cut(settings.security_protocol, why.tls_spoken, why.logged_in) if why.cut else ("", False)
+        raise NoBroker(settings.bootstrap_servers, why.error, remedy, certain=certain) from why.error
 
 
-async def _why_unreachable(settings: KafkaSettings) -> Exception | None:
+class Unreachable(NamedTuple):
+    """Why a broker cannot be used."""
+
+    error: Exception
+    logged_in: bool
+    tls_spoken: bool
+    """Known only where the connection was cut."""
+
+    @property
+    def cut(self) -> bool:
+        return was_cut(self.error)
+
+
+async def _why_unreachable(settings: KafkaSettings) -> Unreachable | None:
     """What the last of the brokers that may be asked first answers; `None`: they can be reached by now."""
     arguments = connection_arguments(settings)
-    last: Exception | None = None
+    last: Unreachable | None = None
     for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
+        logged_in = False
         try:
             with anyio.fail_after(PROBE_SECONDS_MAX):
                 connection = await create_conn(host, port, **arguments)
+                logged_in = True
+                await _ask_once(connection)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
-            last = error
+            last = Unreachable(error, logged_in, was_cut(error) and await _tls_spoken(host, port))
         else:
-            connection.close()
             return None
     return last
+
+
+async def _ask_once(connection: AIOKafkaConnection) -> None:
+    try:
+        await connection.send(MetadataRequest([]))
+    finally:
+        connection.close()
+
+
+async def _tls_spoken(host: str, port: int) -> bool:
+    """Whether a TLS handshake comes to its end there. Nothing is sent over it, so nobody need be trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with anyio.fail_after(PROBE_SECONDS_MAX):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def make_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:

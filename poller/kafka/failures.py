@@ -32,7 +32,7 @@ REFUSED: dict[type[Exception], str] = {
     errors.AuthenticationFailedError: "check POLLER_KAFKA_SASL_USERNAME and POLLER_KAFKA_SASL_PASSWORD",
     errors.UnsupportedSaslMechanismError: "check POLLER_KAFKA_SASL_MECHANISM",
     errors.AuthenticationMethodNotSupported: "check POLLER_KAFKA_SASL_MECHANISM",
-    errors.IllegalSaslStateError: "check POLLER_KAFKA_SECURITY_PROTOCOL",
+    errors.IllegalSaslStateError: "no login is asked for there: check POLLER_KAFKA_SECURITY_PROTOCOL",
     errors.SecurityDisabled: "check POLLER_KAFKA_SECURITY_PROTOCOL",
     errors.MessageSizeTooLargeError: RECORD_SIZE,
     errors.RecordListTooLargeError: RECORD_SIZE,
@@ -49,15 +49,74 @@ REFUSED: dict[type[Exception], str] = {
     errors.InvalidTimestampError: "this machine's clock and the brokers' differ",
     errors.UnsupportedVersionError: "the brokers are too old, or too new for this version",
     errors.IncompatibleBrokerVersion: "the brokers are too old, or too new for this version",
-    ssl.SSLCertVerificationError: "check POLLER_KAFKA_CA_FILE and the brokers' names in POLLER_KAFKA_BOOTSTRAP_SERVERS",
+    ssl.SSLCertVerificationError: "check POLLER_KAFKA_CA_FILE: it must hold the authority that signed the brokers' certificates",
 }
+
+
+BY_NAME = "the brokers' names as POLLER_KAFKA_BOOTSTRAP_SERVERS has them, and as they advertise them, must be in their certificates"
+X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH = 62, 64
+
+
+def _of_another_host(error: BaseException) -> bool:
+    mismatches = (X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH)
+    return isinstance(error, ssl.SSLCertVerificationError) and getattr(error, "verify_code", None) in mismatches
+
+
+def was_cut(error: BaseException) -> bool:
+    """Whether there was a connection, which the other side ended: it may speak another protocol."""
+    cut = (errors.KafkaConnectionError, ConnectionResetError, BrokenPipeError, EOFError, ssl.SSLError)
+    return isinstance(error, cut) and not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def remedy_of_cut(protocol: str, tls_spoken: bool, logged_in: bool) -> tuple[str, bool]:
+    """Of a connection that was made and then cut: what to look at, and whether that is certain.
+
+    `tls_spoken`: whether a TLS handshake comes to its end there. `logged_in`: whether it was cut only by the first request of a client that
+    is let in.
+    """
+    setting = f"POLLER_KAFKA_SECURITY_PROTOCOL={protocol}"
+    match protocol:
+        case "PLAINTEXT" | "SASL_PLAINTEXT" if tls_spoken:
+            return f"TLS is spoken there: set POLLER_KAFKA_SECURITY_PROTOCOL={protocol.replace('PLAINTEXT', 'SSL')}, not {protocol}", True
+        case "SSL" | "SASL_SSL" if not tls_spoken:
+            return (
+                f"no TLS is spoken there: set POLLER_KAFKA_SECURITY_PROTOCOL={protocol.replace('SSL', 'PLAINTEXT')}, not {protocol}",
+                True,
+            )
+        case "PLAINTEXT" | "SSL" if logged_in:
+            return f"a login may be asked for there: check {setting}, which may have to be SASL_{protocol}", False
+        case "SSL" | "SASL_SSL":
+            return (
+                "it may ask for a certificate, or not take this one: check POLLER_KAFKA_CERTIFICATE_FILE and POLLER_KAFKA_KEY_FILE",
+                False,
+            )
+        case _:
+            return f"check {setting}", False
+
+
+DENIED = (
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.TransactionalIdAuthorizationFailed,
+    errors.ClusterAuthorizationFailedError,
+)
+
+
+def denied(error: BaseException | type[BaseException]) -> bool:
+    """Whether this error, or what caused it, is that this user may not do what was asked."""
+    if isinstance(error, type):
+        return issubclass(error, DENIED)
+    return any(isinstance(cause, DENIED) for cause in _causes(error))
 
 
 class NoBroker(Exception):
     """None of the brokers that are asked first can be used."""
 
-    def __init__(self, bootstrap_servers: str, why: BaseException | None) -> None:
-        super().__init__(f"no broker answers at {bootstrap_servers} ({'for a moment' if why is None else reason_of(why)})")
+    def __init__(self, bootstrap_servers: str, why: BaseException | None, remedy: str = "", *, certain: bool = False) -> None:
+        reason = "for a moment" if why is None else reason_of(why)
+        super().__init__(f"no broker answers at {bootstrap_servers} ({reason}){f': {remedy}' if remedy else ''}")
+        self.certain = certain
+        """It is the settings that are wrong: no waiting helps."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -94,9 +153,9 @@ def translate(doing: str, error: Exception) -> LogError:
             return Fenced(doing, _said(cause))
         for refused, remedy in REFUSED.items():
             if isinstance(cause, refused):
-                return LogRefused(doing, _said(cause), remedy)
+                return LogRefused(doing, _said(cause), BY_NAME if _of_another_host(cause) else remedy)
     if isinstance(error, NoBroker):
-        return LogUnavailable(doing, str(error))
+        return (LogRefused if error.certain else LogUnavailable)(doing, str(error))
     return LogUnavailable(doing, *(_said(cause) for cause in causes))
 
 

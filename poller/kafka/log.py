@@ -20,14 +20,14 @@ from aiokafka import AIOKafkaProducer
 
 from poller.config import KafkaSettings
 from poller.core.ownership import murmur2
-from poller.errors import LogUnavailable
+from poller.errors import LogRefused, LogUnavailable
 from poller.kafka import clients, membership
-from poller.kafka.failures import translated
 from poller.kafka.owning import check_ownership
+from poller.kafka.permissions import explained
 from poller.kafka.record import Destination, Record, records_of, restored_of
-from poller.kafka.restore import ownership_elsewhere, restore
-from poller.kafka.topics import Topics, prepare_topics
-from poller.kafka.workarounds import discard_producer, retrieving, tolerate_emptied_markers
+from poller.kafka.restore import nothing_but_activities, ownership_elsewhere, restore
+from poller.kafka.topics import Topics, prepare_topics, verify_topics
+from poller.kafka.workarounds import discard_producer, retrieving, tolerate_emptied_markers, wait_for_sends
 from poller.model import Batch, MembershipEvent, Ownership, Restored
 
 APPEND_SECONDS_MAX = 15.0
@@ -53,7 +53,7 @@ class KafkaLog:
 
     async def prepare(self) -> int:
         """Create or verify the topics; the number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
-        with translated("preparing the topics"):
+        async with explained("preparing the topics", self._settings):
             admin = clients.make_admin(self._settings)
             try:
                 await clients.start(admin, self._settings)
@@ -74,10 +74,11 @@ class KafkaLog:
         topics = self._topics
         assert topics is not None, "prepare() comes first"
         doing = f"opening partition {partition}"
-        with translated(doing):
+        async with explained(doing, self._settings):
             producer = clients.make_producer(self._settings, partition, topics.limits)
         try:
-            with translated(doing):
+            async with explained(doing, self._settings):
+                await self._verify()
                 await clients.start(producer, self._settings)
                 restored = await self._restore(partition, topics)
             to = Destination(
@@ -90,10 +91,32 @@ class KafkaLog:
     async def _restore(self, partition: int, topics: Topics) -> Restored:
         restored = restored_of(await restore(self._settings, partition))
         found = restored.ownership
-        if found is None and topics.checkpoint_partitions > 1:
+        if found is None:
+            # In this order: whatever stands in the activities topic by now was written by an owner who can be found afterwards.
+            emptied = await nothing_but_activities(self._settings, partition, topics.activities_partitions)
             found = await ownership_elsewhere(self._settings, partition, topics.checkpoint_partitions)
+            if found is None and emptied:
+                raise LogRefused(self._from_nothing(partition))
         check_ownership(found, self._settings.application_id, self._source_url, topics.checkpoint_partitions)
         return restored
+
+    async def _verify(self) -> None:
+        admin = clients.make_admin(self._settings)
+        try:
+            await clients.start(admin, self._settings)
+            with anyio.fail_after(PREPARE_SECONDS_MAX):
+                await verify_topics(admin, self._settings)
+        finally:
+            with anyio.move_on_after(1, shield=True):
+                await admin.close()
+
+    def _from_nothing(self, partition: int) -> str:
+        checkpoints, activities = self._settings.checkpoints_topic, self._settings.activities_topic
+        return (
+            f"topic {checkpoints} holds nothing, but topic {activities} holds activities: to go on would publish them again, or leave "
+            f"out what has happened since. Write back what was deleted; or, to begin anew on purpose, delete {activities} too, or write a record "
+            f"with any key and a null value to partition {partition} of {checkpoints}"
+        )
 
 
 class KafkaWriter:
@@ -103,6 +126,7 @@ class KafkaWriter:
         self.restored = restored
         self._producer = producer
         self._to = to
+        self._settings = settings
         self._names = {
             "activities": settings.activities_topic,
             "checkpoints": settings.checkpoints_topic,
@@ -122,7 +146,7 @@ class KafkaWriter:
         if not self._usable:
             raise LogUnavailable("this writer failed before, or is in the middle of a transaction: open the partition again")
         self._usable = False  # until the commit is known: an error leaves a gap in the sequence that no abort closes
-        with translated("committing"):
+        async with explained("committing", self._settings):
             records = records_of(batches, ownership, self._to)
             with anyio.fail_after(APPEND_SECONDS_MAX):
                 await self._transact(records)
@@ -133,10 +157,7 @@ class KafkaWriter:
         counts = {topic: len(await self._producer.partitions_for(name)) for topic, name in self._names.items()}
         sent = [await self._send(record, counts[record.topic]) for record in records]
         # A commit succeeds after a failed send, with the rest: so every one of them is awaited first.
-        await asyncio.wait(sent, return_when=asyncio.FIRST_EXCEPTION)
-        for future in sent:
-            if future.done():
-                future.result()
+        await wait_for_sends(self._producer, sent)
         assert all(future.done() for future in sent)
         await self._producer.commit_transaction()
 

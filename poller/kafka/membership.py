@@ -21,6 +21,7 @@ from poller.config import KafkaSettings
 from poller.errors import LogError
 from poller.kafka import clients
 from poller.kafka.failures import translate, translated
+from poller.kafka.permissions import explain, explained
 from poller.kafka.workarounds import Answers, claim_nothing, discard_consumer, hear_answers
 from poller.model import Assigned, Confirmed, MembershipEvent, Rebalancing
 
@@ -103,22 +104,22 @@ async def join(settings: KafkaSettings, clock: Callable[[], float]) -> AsyncIter
     membership = Membership(consumer)
     hear_answers(consumer, membership, clock)
     try:
-        with translated("joining the group"):
+        async with explained("joining the group", settings):
             await clients.start(consumer, settings)
             # Only now: to start with a subscription would be to wait for the first assignment, which may take a minute.
             consumer.subscribe([settings.checkpoints_topic], listener=membership)
-        async with _kept(consumer, membership):
+        async with _kept(consumer, membership, settings):
             yield membership
     finally:
         await discard_consumer(consumer)
 
 
 @asynccontextmanager
-async def _kept(consumer: AIOKafkaConsumer, membership: Membership) -> AsyncIterator[None]:
+async def _kept(consumer: AIOKafkaConsumer, membership: Membership, settings: KafkaSettings) -> AsyncIterator[None]:
     """Keep asking for records meanwhile. The block's own error passes as it is: a task group would wrap it."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_ask, consumer, membership)
+        tasks.start_soon(_ask, consumer, membership, settings)
         try:
             yield
         except Exception as error:  # noqa: BLE001  # raised again below
@@ -128,9 +129,11 @@ async def _kept(consumer: AIOKafkaConsumer, membership: Membership) -> AsyncIter
         raise failure
 
 
-async def _ask(consumer: AIOKafkaConsumer, membership: Membership) -> None:
+async def _ask(consumer: AIOKafkaConsumer, membership: Membership, settings: KafkaSettings) -> None:
     try:
         while True:
             await consumer.getmany(timeout_ms=POLL_MS)
     except Exception as error:  # noqa: BLE001  # told to whoever waits for events
-        membership.failed(translate(DOING, error))
+        failure = translate(DOING, error)
+        failure.__cause__ = error
+        membership.failed(await explain(DOING, settings, failure))

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from poller.config import KafkaSettings
@@ -51,6 +52,44 @@ def take(record: ConsumerRecord[Any, Any], latest: dict[bytes, Found]) -> None:
         latest.pop(record.key, None)
     else:
         latest[record.key] = Found(record.offset, record.value)
+
+
+async def nothing_but_activities(settings: KafkaSettings, partition: int, activities_partitions: int) -> bool:
+    """Whether this partition of the checkpoint topic holds nothing, not even a null value, although the activities topic has held records.
+
+    Both are written in the same transactions, and the first one is written here: so somebody has deleted what stood here.
+    """
+    async with AsyncExitStack() as stack:
+        reader = clients.make_reader(settings)
+        stack.push_async_callback(discard_consumer, reader)
+        await clients.start(reader, settings)
+        with anyio.fail_after(RESTORE_SECONDS_MAX):
+            if await holds_records(reader, TopicPartition(settings.checkpoints_topic, partition)):
+                return False
+            for number in range(activities_partitions):
+                if await may_hold_records(reader, TopicPartition(settings.activities_topic, number)):
+                    return True
+    return False
+
+
+async def may_hold_records(reader: AIOKafkaConsumer, tp: TopicPartition) -> bool:
+    """As `holds_records`, also without the permission to read: then a topic in which something stands is taken to hold a record."""
+    try:
+        return await holds_records(reader, tp)
+    except TopicAuthorizationFailedError:
+        return True
+
+
+async def holds_records(reader: AIOKafkaConsumer, tp: TopicPartition) -> bool:
+    """Whether a record was ever committed to it. Its end does not tell: what was aborted may stand there alone, or the marker that ended it."""
+    reader.assign([tp])
+    end = (await reader.end_offsets([tp]))[tp]
+    if await reader.position(tp) > 0:
+        return True  # the oldest were deleted in their time
+    while await reader.position(tp) < end:
+        if await reader.getmany(tp, timeout_ms=1000, max_records=1):
+            return True
+    return False
 
 
 async def ownership_elsewhere(settings: KafkaSettings, partition: int, partitions: int) -> Ownership | None:

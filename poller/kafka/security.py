@@ -44,9 +44,14 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         raise LogRefused(f"POLLER_KAFKA_CA_FILE={settings.ca_file} cannot be used: {error}") from error
     if settings.certificate_file is not None:
         try:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
+            context.load_cert_chain(settings.certificate_file, settings.key_file, password=_no_password)
         except (OSError, ValueError) as error:
             raise LogRefused(
                 f"POLLER_KAFKA_CERTIFICATE_FILE={settings.certificate_file} and POLLER_KAFKA_KEY_FILE={settings.key_file} cannot be used: {error}"
             ) from error
     return context
+
+
+def _no_password() -> str:
+    """For a key that asks for one: OpenSSL would ask the terminal, and wait."""
+    raise ValueError("the key is encrypted: give one that is not")

@@ -59,6 +59,7 @@ class Topics(msgspec.Struct, frozen=True):
 
     checkpoint_partitions: int
     limits: Limits
+    activities_partitions: int = 1
 
 
 Configs = Mapping[str, str]
@@ -105,7 +106,27 @@ async def prepare_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) ->
     faults = [fault for one in wanted for fault in faults_of(one, found[one.name], partitions[one.name])]
     if faults:
         raise LogRefused(*faults)
-    return Topics(checkpoint_partitions=partitions[settings.checkpoints_topic], limits=limits_of(settings, found))
+    return Topics(
+        checkpoint_partitions=partitions[settings.checkpoints_topic],
+        limits=limits_of(settings, found),
+        activities_partitions=partitions[settings.activities_topic],
+    )
+
+
+async def verify_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> None:
+    """Once more, for what may have happened since: raises `LogRefused` where a topic is missing by now, or has come back as one that would lose something.
+
+    A broker may create a topic that was deleted as soon as somebody asks for it, with settings of its own. Nothing is created here.
+    """
+    wanted = wanted_topics(settings)
+    found = await describe(admin, wanted)
+    missing = [one.name for one in wanted if one.name not in found]
+    faults = [
+        f"topic {name} is missing, and was there when this process started: restore it; a restart creates it anew" for name in missing
+    ]
+    faults += [fault for one in wanted if one.name in found for fault in faults_of(one, found[one.name], one.partitions)]
+    if faults:
+        raise LogRefused(*faults)
 
 
 def limits_of(settings: KafkaSettings, found: Mapping[str, Configs]) -> Limits:
@@ -140,13 +161,13 @@ async def _describe_all(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) ->
 
 async def create(admin: AIOKafkaAdminClient, missing: Sequence[Wanted], replication_factor: int) -> None:
     """A topic that another replica created meanwhile is as good as ours: it is verified like any other."""
-    response = await admin.create_topics([_new_topic(one, replication_factor) for one in missing])
+    response = await admin.create_topics([new_topic(one, replication_factor) for one in missing])
     for name, code, message in response.topic_errors:  # type: ignore[attr-defined]
         if errors.for_code(code) is not errors.TopicAlreadyExistsError:
             _raise(code, f"topic {name} is missing and cannot be created: {message}")
 
 
-def _new_topic(wanted: Wanted, replication_factor: int) -> NewTopic:
+def new_topic(wanted: Wanted, replication_factor: int) -> NewTopic:
     # With −1 (as the brokers say) NewTopic wants replica assignments to be given too, if only none.
     assignments: dict[int, list[int]] | None = {} if replication_factor == -1 else None
     return NewTopic(wanted.name, wanted.partitions, replication_factor, assignments, wanted.configs)

@@ -4,16 +4,22 @@ Written for aiokafka 0.14, which `pyproject.toml` pins. Where a newer one no lon
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import aiokafka.admin.client
+import aiokafka.client
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 # ruff: noqa: SLF001  # private parts are what this file is about
 
@@ -56,6 +62,30 @@ def tolerate_emptied_markers() -> None:
             return False
 
     PartitionRecords._contains_abort_marker = contains_abort_marker  # type: ignore[method-assign]
+
+
+# --------------------------------------------------------------------------------------------------------- topics, unasked for
+# A client that asks for a topic's metadata lets the broker create it, unless it says not to, which aiokafka cannot be told. A checkpoint topic
+# that was deleted would be back at once, empty, with the broker's settings, under a producer that commits to it as if nothing had happened.
+
+
+class AskingOnly(MetadataRequest):
+    """Creates nothing."""
+
+    def __init__(self, topics: list[str] | None = None) -> None:
+        super().__init__(topics, allow_auto_topic_creation=False)
+
+
+def ask_without_creating() -> None:
+    """For every client of this process. May be called again."""
+    aiokafka.client.MetadataRequest = AskingOnly  # type: ignore[attr-defined,assignment]
+    aiokafka.admin.client.MetadataRequest = AskingOnly  # type: ignore[attr-defined,assignment]
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> int:
+    """How many partitions a topic has that the consumer is not assigned to yet; 0: there is none, or it may not be seen."""
+    cluster = await consumer._client.fetch_all_metadata()
+    return len(cluster.partitions_for_topic(topic) or ())
 
 
 # ------------------------------------------------------------------------------------------------------- sticky assignment
@@ -104,6 +134,124 @@ def hear_answers(consumer: AIOKafkaConsumer, answers: Answers, clock: Callable[[
         return answer
 
     client.send = heard  # type: ignore[method-assign]
+
+
+# -------------------------------------------------------------------------------------------------------- what is permitted
+# Which operations this user may do on a topic is told since version 8 of the metadata, of which aiokafka speaks five.
+
+
+class MetadataResponse8(Response):
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8")))),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class MetadataRequest8(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = MetadataResponse8
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class AuthorizedOperationsRequest(Request[MetadataRequest8]):
+    """Of these topics; none is created by asking."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._topics = list(topics)
+
+    def build(self, request_struct_class: type[MetadataRequest8]) -> MetadataRequest8:
+        return request_struct_class(self._topics, False, False, True)
+
+
+UNTOLD = -(2**31)
+"""In place of the operations."""
+
+
+class TopicOperations(NamedTuple):
+    """What this user may do on a topic."""
+
+    missing: bool
+    partitions: int
+    bits: int
+    """Bit n: the operation that is n in Kafka's `AclOperation`."""
+
+    def allows(self, bit: int) -> bool:
+        """Where the brokers do not tell, as of a topic that is missing, nothing is taken as denied."""
+        return self.missing or self.bits == UNTOLD or bool(self.bits & (1 << bit))
+
+
+async def authorized_topic_operations(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, TopicOperations]:
+    """Of each of these topics. Raises what aiokafka raises, and any topic's error but that it is missing or may not be described."""
+    response: Any = await admin._send_request(AuthorizedOperationsRequest(topics))
+    found = {}
+    for code, topic, _, partitions, bits in response.topics:
+        error = for_code(code)
+        if code and error not in (TopicAuthorizationFailedError, UnknownTopicOrPartitionError) and not error.retriable:
+            raise error(topic)
+        found[topic] = TopicOperations(
+            error is UnknownTopicOrPartitionError, len(partitions), 0 if error is TopicAuthorizationFailedError else bits
+        )
+    return found
+
+
+async def heartbeat_of_nobody(admin: AIOKafkaAdminClient, group: str) -> int:
+    """The error code of a heartbeat that no member sends: any broker authorizes it before it looks for the group, which it then does not change."""
+    response: Any = await admin._send_request(HeartbeatRequest(group, -1, ""))
+    return int(response.error_code)
+
+
+# ------------------------------------------------------------------------------------------------------ sends of a transaction
+# That a topic is denied to the transaction is told to the transaction alone. aiokafka then sends everything all the same, and the brokers refuse
+# what was denied, or just as well the rest: "invalid transaction state", of which nobody can tell what is missing. The transaction knows first.
+
+
+async def wait_for_sends(producer: AIOKafkaProducer, sends: "Sequence[asyncio.Future[Any]]") -> None:
+    """Until all are done or one has failed. Raises that one's error, or the transaction's."""
+    waiting = asyncio.ensure_future(asyncio.wait(sends, return_when=asyncio.FIRST_EXCEPTION))
+    transaction = producer._txn_manager.wait_for_transaction_end()
+    try:
+        await asyncio.wait((waiting, transaction), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    for future in sends:
+        if future.done():
+            future.result()
+    if transaction.done():
+        transaction.result()
 
 
 # --------------------------------------------------------------------------------------------------------------- starting

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import anyio
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import ConsumerRecord, TopicPartition
@@ -31,19 +32,29 @@ class TopicReader:
 
     async def read(self) -> list[Record]:
         """All up to the last stable offset."""
-        ends = await self._consumer.end_offsets(self._partitions)
+        ends = await self.ends()
         while [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]:
             for records in (await self._consumer.getmany(timeout_ms=100)).values():
                 self.records += records
         return self.records
 
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Each partition's last stable offset; for a read_uncommitted reader, its end."""
+        return dict(await self._consumer.end_offsets(self._partitions))
+
+    async def more(self) -> list[Record]:
+        """What comes next, or nothing after a moment; it is not kept."""
+        return [record for records in (await self._consumer.getmany(timeout_ms=1000)).values() for record in records]
+
 
 @asynccontextmanager
-async def reading(bootstrap_servers: str, topic: str) -> AsyncIterator[TopicReader]:
+async def reading(
+    bootstrap_servers: str, topic: str, isolation_level: Literal["read_committed", "read_uncommitted"] = "read_committed"
+) -> AsyncIterator[TopicReader]:
     """A reader of a topic that is there."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
-        isolation_level="read_committed",
+        isolation_level=isolation_level,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         max_partition_fetch_bytes=8 << 20,
@@ -74,6 +85,18 @@ async def administering(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminCl
     finally:
         with anyio.CancelScope(shield=True):
             await admin.close()
+
+
+@asynccontextmanager
+async def writing(bootstrap_servers: str) -> AsyncIterator[AIOKafkaProducer]:
+    """A plain producer, as an operator's tool has it."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        with anyio.CancelScope(shield=True):
+            await producer.stop()
 
 
 async def forget_members(bootstrap_servers: str, group: str) -> int:

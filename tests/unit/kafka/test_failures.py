@@ -10,7 +10,7 @@ from poller.config import KafkaSettings
 from poller.demo.broker import free_port
 from poller.errors import Fenced, LogError, LogRefused, LogUnavailable
 from poller.kafka.clients import make_admin, start
-from poller.kafka.failures import NoBroker, translate, translated
+from poller.kafka.failures import NoBroker, remedy_of_cut, translate, translated
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -62,6 +62,47 @@ def test_a_refusal_says_what_was_refused_and_what_to_do() -> None:
     said = str(translate("opening partition 3", errors.TransactionalIdAuthorizationFailed("poller-3")))
 
     assert all(part in said for part in ("opening partition 3", "poller-3", "permission", "POLLER_KAFKA_APPLICATION_ID"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tls_spoken", "logged_in", "named", "certain"),
+    [
+        ("PLAINTEXT", True, False, "TLS is spoken there: set POLLER_KAFKA_SECURITY_PROTOCOL=SSL, not PLAINTEXT", True),
+        ("SASL_PLAINTEXT", True, False, "TLS is spoken there: set POLLER_KAFKA_SECURITY_PROTOCOL=SASL_SSL, not SASL_PLAINTEXT", True),
+        ("SSL", False, False, "no TLS is spoken there: set POLLER_KAFKA_SECURITY_PROTOCOL=PLAINTEXT, not SSL", True),
+        ("SASL_SSL", False, False, "no TLS is spoken there: set POLLER_KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT, not SASL_SSL", True),
+        ("PLAINTEXT", False, True, "check POLLER_KAFKA_SECURITY_PROTOCOL=PLAINTEXT, which may have to be SASL_PLAINTEXT", False),
+        ("SSL", True, True, "check POLLER_KAFKA_SECURITY_PROTOCOL=SSL, which may have to be SASL_SSL", False),
+        ("SSL", True, False, "check POLLER_KAFKA_CERTIFICATE_FILE and POLLER_KAFKA_KEY_FILE", False),
+        ("SASL_SSL", True, True, "check POLLER_KAFKA_CERTIFICATE_FILE and POLLER_KAFKA_KEY_FILE", False),
+        ("PLAINTEXT", False, False, "check POLLER_KAFKA_SECURITY_PROTOCOL=PLAINTEXT", False),
+        ("SASL_PLAINTEXT", False, True, "check POLLER_KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT", False),
+    ],
+)
+def test_a_connection_that_is_cut_names_the_setting_that_the_other_side_may_see_otherwise(
+    protocol: str, tls_spoken: bool, logged_in: bool, named: str, certain: bool
+) -> None:
+    remedy, is_certain = remedy_of_cut(protocol, tls_spoken, logged_in)
+
+    assert (remedy.endswith(named), is_certain) == (True, certain)
+
+
+@pytest.mark.parametrize(("certain", "expected"), [(True, LogRefused), (False, LogUnavailable)])
+def test_only_what_is_certain_to_be_the_settings_is_a_refusal(certain: bool, expected: type[LogError]) -> None:
+    error = translate("preparing the topics", NoBroker("kafka:1", ConnectionResetError(), "check it", certain=certain))
+
+    assert type(error) is expected
+    assert str(error).endswith("no broker answers at kafka:1 (ConnectionResetError): check it")
+
+
+@pytest.mark.parametrize(
+    ("code", "named"), [(62, "POLLER_KAFKA_BOOTSTRAP_SERVERS"), (64, "POLLER_KAFKA_BOOTSTRAP_SERVERS"), (20, "POLLER_KAFKA_CA_FILE")]
+)
+def test_a_certificate_is_refused_for_its_name_or_for_who_signed_it(code: int, named: str) -> None:
+    error = ssl.SSLCertVerificationError("no")
+    error.verify_code = code
+
+    assert named in str(translate("asking the brokers", error))
 
 
 def test_causes_in_a_circle_come_to_an_end() -> None:

@@ -1,4 +1,6 @@
+import shutil
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,12 @@ def test_a_file_that_cannot_be_used_is_refused_by_the_settings_name(tmp_path: Pa
 
     with pytest.raises(LogRefused, match=named):
         arguments(security_protocol="SSL", **{field: path})
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the key of this test is made with openssl")
+def test_a_key_that_asks_for_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+    made = ("-newkey", "rsa:2048", "-passout", "pass:sesame", "-keyout", "own.key", "-out", "own.pem", "-subj", "/CN=poller")
+    subprocess.run(["openssl", "req", "-x509", *made], cwd=tmp_path, check=True, capture_output=True)
+
+    with pytest.raises(LogRefused, match="POLLER_KAFKA_KEY_FILE=.* cannot be used: the key is encrypted"):
+        arguments(security_protocol="SSL", certificate_file=tmp_path / "own.pem", key_file=tmp_path / "own.key")

@@ -4,15 +4,20 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import aiokafka.admin.client
+import aiokafka.client
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 from aiokafka.structs import TopicPartition
 
 from poller.kafka.workarounds import (
     Answers,
+    AskingOnly,
+    ask_without_creating,
     claim_nothing,
     discard_consumer,
     discard_producer,
@@ -26,6 +31,14 @@ from poller.kafka.workarounds import (
 pytestmark = pytest.mark.anyio
 
 NOWHERE = "127.0.0.1:1"
+
+
+def test_aiokafka_would_let_brokers_create_what_it_asks_for_and_does_not_once_it_is_told() -> None:
+    ask_without_creating()
+
+    assert MetadataRequest(["t"]).build(MetadataRequest_v5).to_object()["allow_auto_topic_creation"] is True
+    assert AskingOnly(["t"]).build(MetadataRequest_v5).to_object()["allow_auto_topic_creation"] is False
+    assert (vars(aiokafka.client)["MetadataRequest"], vars(aiokafka.admin.client)["MetadataRequest"]) == (AskingOnly, AskingOnly)
 
 
 class EmptiedMarker:

@@ -1,0 +1,63 @@
+"""The table of faults, as text and as part of docs/reliability.md."""
+
+import math
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from poller.demo.broker import KAFKA_VERSION
+from tests.fault.harness import Row
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- make faults: begin -->", "<!-- make faults: end -->"
+HEADINGS = ("fault", "times injected", "activities", "lost", "twice", "recovery p50", "max")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.fault,
+        str(row.injected),
+        f"{row.activities:,}",
+        str(row.lost),
+        str(row.twice),
+        seconds(row.recovery_p50_seconds),
+        seconds(row.recovery_seconds_max),
+    )
+
+
+def seconds(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1f} s"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """In Markdown, aligned so that it reads well as it is."""
+    lines = [HEADINGS, *map(cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    rule = tuple("-" * width if column == 0 else f"{'-' * (width - 1)}:" for column, width in enumerate(widths))
+    return "\n".join(f"| {' | '.join(padded(line, widths))} |" for line in (HEADINGS, rule, *lines[1:]))
+
+
+def padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True))]
+
+
+def notes(rows: Sequence[Row]) -> str:
+    """What was hit, where that was counted."""
+    return "".join(f"\n{row.fault}: {row.notes}.\n" for row in rows if row.notes)
+
+
+def run_on(seed: int, took_seconds: float) -> str:
+    """What it was run on."""
+    return (
+        f"Seed {seed}, {took_seconds / 60:.0f} minutes; Apache Kafka {KAFKA_VERSION}, Python {platform.python_version()}, "
+        f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores shared by brokers, pollers, API and judge."
+    )
+
+
+def write(rows: Sequence[Row], seed: int, took_seconds: float) -> None:
+    """Put the table in its place; what stands around it stays."""
+    document = DOCUMENT.read_text()
+    before, rest = document.split(BEGIN)
+    _, after = rest.split(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(rows)}\n{notes(rows)}\n{run_on(seed, took_seconds)}\n{END}{after}")

@@ -5,7 +5,8 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -24,29 +25,41 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only faults whose name holds one of these")
     parser.add_argument("--seed", type=int, default=7, help="of every random moment")
     parser.add_argument("--write", action="store_true", help="also into docs/reliability.md")
+    parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="leave the brokers' data and the pollers' logs there")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)  # what our own readers say of brokers that are away is no news
     faults = [fault for fault in FAULTS if not given.names or any(name in fault.name for name in given.names)]
     print(f"seed={given.seed}, {len(faults)} faults: {', '.join(fault.name for fault in faults)}\n", flush=True)
     began = time.monotonic()
-    rows = anyio.run(run_all, faults, given.seed, backend_options={"use_uvloop": True})
+    rows = anyio.run(run_all, faults, given.seed, given.keep, backend_options={"use_uvloop": True})
     print(f"\n{report.table(rows)}\n{report.notes(rows)}\n{report.run_on(given.seed, time.monotonic() - began)}")
     if given.write:
         report.write(rows, given.seed, time.monotonic() - began)
     return 0 if rows and all(row.passed for row in rows) else 1
 
 
-async def run_all(faults: Sequence[Fault], seed: int) -> list[Row]:
+@contextmanager
+def directory_of(kind: str, keep: Path | None) -> Iterator[Path]:
+    """Of one cluster."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="poller-faults-") as directory:
+            yield Path(directory)
+    else:
+        (keep / kind).mkdir(parents=True)
+        yield keep / kind
+
+
+async def run_all(faults: Sequence[Fault], seed: int, keep: Path | None) -> list[Row]:
     rows: list[Row] = []
     for kind, cluster_of in CLUSTERS.items():
         chosen = [fault for fault in faults if fault.on == kind]
         if not chosen:
             continue
-        with tempfile.TemporaryDirectory(prefix="poller-faults-") as directory:
-            async with cluster_of(Path(directory)) as cluster:
+        with directory_of(kind, keep) as directory:
+            async with cluster_of(directory) as cluster:
                 for fault in chosen:
                     began = time.monotonic()
-                    rows.append(await run(fault, cluster, Path(directory), seed))
+                    rows.append(await run(fault, cluster, directory, seed))
                     tell(rows[-1], time.monotonic() - began)
     return rows
 

@@ -190,7 +190,7 @@ async def run(fault: Fault, cluster: Cluster, directory: Path, seed: int) -> Row
             except AssertionError as error:
                 failures += [str(error), *last_words(world)]
             verdict = await judge(cluster.bootstrap_servers, world.topic, world.api.simulator, world.gone)
-            failures += verdict.wrong
+            failures += [*verdict.where_twice, *verdict.wrong]
             assert within_budget(world.api.simulator, fault.calls_per_minute, partitions_of(fault)), "no call was made"
     except Exception as error:  # noqa: BLE001  # the next fault is tried all the same
         failures.append(f"{type(error).__name__}: {error}")

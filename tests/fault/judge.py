@@ -23,11 +23,15 @@ class Verdict:
         self, expected: Mapping[Name, Expected], records: Sequence[Record], checkpoints: Mapping[str, Checkpoint], gone: Collection[Name]
     ) -> None:
         """`gone`: what had been published before somebody deleted it."""
-        counted = Counter(map(name_of, records))
+        stored = {(record.partition, record.offset): record for record in records}  # a reader that lost its place reads some again
+        counted = Counter(map(name_of, stored.values()))
         again = counted.keys() & set(gone)
         self.activities = len(counted.keys() | set(gone))
         self.lost = {name for name, one in expected.items() if one.must} - counted.keys() - set(gone)
         self.twice = {name for name, count in counted.items() if count > 1} | again
+        self.where_twice = sorted(
+            f"{name_of(one)} at {one.partition}/{one.offset}, {one.timestamp} ms" for one in stored.values() if name_of(one) in self.twice
+        )
         self.wrong = [
             *(f"published, but never shown: {name}" for name in sorted(counted.keys() - expected.keys())),
             *(f"not as it was sent: {name_of(one)}" for one in records if name_of(one) in expected and differs(one, expected)),

@@ -1,5 +1,7 @@
 """That the judge of the faults sees what must not be."""
 
+from itertools import count
+
 from aiokafka.structs import ConsumerRecord
 
 from poller.demo.truth import Expected
@@ -14,9 +16,13 @@ def expected(id: str, at_ms: int = AT_MS) -> Expected:
     return Expected(id, "cust_1", "customer.created", "", at_ms, 0.0, must=True, topic="activities", raw=f'"{id}"'.encode())
 
 
+offsets = count()
+
+
 def record(id: str, value: str | None = None) -> Record:
+    """At an offset of its own."""
     headers = (("ce_subject", b"cust_1"), ("ce_id", id.encode()))
-    return ConsumerRecord("t", 0, 0, 0, 0, b"", (value or f'"{id}"').encode(), None, 0, 0, headers)
+    return ConsumerRecord("t", 0, next(offsets), 0, 0, b"", (value or f'"{id}"').encode(), None, 0, 0, headers)
 
 
 def verdict(records: list[Record], checkpoint: Checkpoint, gone: frozenset[Name] = frozenset()) -> tuple[set[str], set[str], list[str]]:
@@ -39,6 +45,12 @@ def test_what_is_lost_or_twice_is_seen() -> None:
     assert verdict([record("a")], Checkpoint(AT_MS, {"a": AT_MS})) == ({"b"}, set(), [])
     assert verdict([record("a"), record("b"), record("a")], BOTH) == (set(), {"a"}, [])
     assert verdict([record("a"), record("b")], BOTH, frozenset({("cust_1", "a")})) == (set(), {"a"}, [])
+
+
+def test_what_a_reader_has_read_twice_is_there_once() -> None:
+    again = record("a")
+
+    assert verdict([again, record("b"), again], BOTH) == (set(), set(), [])
 
 
 def test_a_state_that_is_not_that_of_the_data_is_seen() -> None:

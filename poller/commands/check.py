@@ -33,7 +33,7 @@ from poller.kafka.clients import REQUEST_SECONDS_MAX, make_admin, start
 from poller.kafka.failures import translated
 from poller.kafka.owning import check_ownership
 from poller.kafka.permissions import missing_permissions
-from poller.kafka.restore import ownership_elsewhere
+from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere
 from poller.kafka.topics import Wanted, describe, faults_of, wanted_topics
 from poller.kafka.workarounds import tolerate_emptied_markers
 from poller.model import Checkpoint, Fetch, Page, Query, Response, Walk
@@ -199,19 +199,23 @@ async def kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
         answers,
         Finding("kafka permission", True, "all that is needed is given"),
         *(_topic_finding(settings, one, *found.get(one.name, (None, 0))) for one in wanted),
-        *await _ownership_findings(settings, url, found.get(settings.checkpoints_topic, ({}, 0))[1]),
+        *await _ownership_findings(
+            settings, url, *(found.get(name, ({}, 0))[1] for name in (settings.checkpoints_topic, settings.activities_topic))
+        ),
     ]
 
 
-async def _ownership_findings(settings: KafkaSettings, url: str, partitions: int) -> list[Finding]:
-    """Whether `run` may go on with what the checkpoint topic holds; nothing where the topic has no partitions yet."""
-    if not partitions:
+async def _ownership_findings(settings: KafkaSettings, url: str, partitions: int, activities_partitions: int) -> list[Finding]:
+    """Whether `run` may go on with what the checkpoint topic holds; nothing where neither topic has partitions yet."""
+    if not partitions and not activities_partitions:
         return []
     tolerate_emptied_markers()
     try:
         with translated("reading the checkpoint topic"):
             owned = await ownership_elsewhere(settings, NO_PARTITION, partitions)
             check_ownership(owned, settings.application_id, url, partitions)
+            if owned is None and await nothing_but_activities(settings, 0 if partitions else None, activities_partitions):
+                return [Finding("ownership", False, from_nothing(settings, 0))]
     except LogError as error:
         return [ownership_finding(settings, error)]
     said = f"{settings.checkpoints_topic}: {'nobody has written to it yet' if owned is None else 'is of this deployment'}"
@@ -223,7 +227,7 @@ def ownership_finding(settings: KafkaSettings, error: LogError) -> Finding:
     if not isinstance(error, NotOurs):
         return Finding("ownership", False, str(error))
     why = ": ".join(str(arg) for arg in error.args)
-    remedy = "change it back, or set another POLLER_KAFKA_CHECKPOINTS_TOPIC to begin afresh"
+    remedy = "change it back, or set another POLLER_KAFKA_ACTIVITIES_TOPIC, which the others follow, to begin afresh"
     return Finding("ownership", False, f"{settings.checkpoints_topic}: {why} (`poller run` would end): {remedy}")
 
 

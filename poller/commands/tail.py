@@ -100,7 +100,10 @@ def created_by_run(topic: str, settings: KafkaSettings) -> bool:
 async def place(consumer: Any, topic: str, from_beginning: bool, of_settings: bool) -> None:
     """At the beginning or the end of each partition (`Any`: these methods of aiokafka's consumer are not annotated). A topic that is missing is refused: to subscribe to it might create it."""
     if topic not in await consumer.topics():
-        raise LogRefused(f"there is no topic {topic!r}: {'`poller run` creates it' if of_settings else 'check --topic'}")
+        remedy = "`poller run` creates it" if of_settings else "check --topic"
+        raise LogRefused(
+            f"there is no topic {topic!r} ({remedy}), or this user may not Read it (kafka-acls … --operation Read --topic {topic})"
+        )
     consumer.subscribe([topic])
     with anyio.fail_after(REQUEST_SECONDS_MAX):
         while not consumer.assignment():  # noqa: ASYNC110  # aiokafka tells nobody when it knows the partitions

@@ -25,7 +25,7 @@ from poller.kafka import clients, membership
 from poller.kafka.owning import check_ownership
 from poller.kafka.permissions import explained
 from poller.kafka.record import Destination, Record, records_of, restored_of
-from poller.kafka.restore import nothing_but_activities, ownership_elsewhere, restore
+from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere, restore
 from poller.kafka.topics import Topics, prepare_topics, verify_topics
 from poller.kafka.workarounds import discard_producer, retrieving, tolerate_emptied_markers, wait_for_sends
 from poller.model import Batch, MembershipEvent, Ownership, Restored
@@ -96,7 +96,7 @@ class KafkaLog:
             emptied = await nothing_but_activities(self._settings, partition, topics.activities_partitions)
             found = await ownership_elsewhere(self._settings, partition, topics.checkpoint_partitions)
             if found is None and emptied:
-                raise LogRefused(self._from_nothing(partition))
+                raise LogRefused(from_nothing(self._settings, partition))
         check_ownership(found, self._settings.application_id, self._source_url, topics.checkpoint_partitions)
         return restored
 
@@ -109,14 +109,6 @@ class KafkaLog:
         finally:
             with anyio.move_on_after(1, shield=True):
                 await admin.close()
-
-    def _from_nothing(self, partition: int) -> str:
-        checkpoints, activities = self._settings.checkpoints_topic, self._settings.activities_topic
-        return (
-            f"topic {checkpoints} holds nothing, but topic {activities} holds activities: to go on would publish them again, or leave "
-            f"out what has happened since. Write back what was deleted; or, to begin anew on purpose, delete {activities} too, or write a record "
-            f"with any key and a null value to partition {partition} of {checkpoints}"
-        )
 
 
 class KafkaWriter:

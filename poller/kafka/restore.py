@@ -54,8 +54,9 @@ def take(record: ConsumerRecord[Any, Any], latest: dict[bytes, Found]) -> None:
         latest[record.key] = Found(record.offset, record.value)
 
 
-async def nothing_but_activities(settings: KafkaSettings, partition: int, activities_partitions: int) -> bool:
-    """Whether this partition of the checkpoint topic holds nothing, not even a null value, although the activities topic has held records.
+async def nothing_but_activities(settings: KafkaSettings, partition: int | None, activities_partitions: int) -> bool:
+    """Whether this partition of the checkpoint topic (`None`: there is no such topic) holds nothing, not even a null value, although the
+    activities topic has held records.
 
     Both are written in the same transactions, and the first one is written here: so somebody has deleted what stood here.
     """
@@ -64,12 +65,22 @@ async def nothing_but_activities(settings: KafkaSettings, partition: int, activi
         stack.push_async_callback(discard_consumer, reader)
         await clients.start(reader, settings)
         with anyio.fail_after(RESTORE_SECONDS_MAX):
-            if await holds_records(reader, TopicPartition(settings.checkpoints_topic, partition)):
+            if partition is not None and await holds_records(reader, TopicPartition(settings.checkpoints_topic, partition)):
                 return False
             for number in range(activities_partitions):
                 if await may_hold_records(reader, TopicPartition(settings.activities_topic, number)):
                     return True
     return False
+
+
+def from_nothing(settings: KafkaSettings, partition: int) -> str:
+    """Why nobody goes on from there, and what to do."""
+    checkpoints, activities = settings.checkpoints_topic, settings.activities_topic
+    return (
+        f"topic {checkpoints} holds nothing, but topic {activities} holds activities: to go on would publish them again, or leave "
+        f"out what has happened since. Write back what was deleted; or, to begin anew on purpose, delete {activities} too, or write a record "
+        f"with any key and a null value to partition {partition} of {checkpoints}"
+    )
 
 
 async def may_hold_records(reader: AIOKafkaConsumer, tp: TopicPartition) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import NewTopic
 
+from poller.commands.check import kafka_findings
 from poller.demo.broker import broker
 from poller.errors import LogError, LogRefused
 from poller.kafka.log import KafkaLog
@@ -44,6 +45,11 @@ async def opened(log: KafkaLog) -> int:
         return len(writer.restored.checkpoints)
 
 
+async def checked(world: KafkaWorld) -> str:
+    """What `poller check` says of the ownership."""
+    return next(one.said for one in await kafka_findings(world.settings(), URL) if one.check == "ownership")
+
+
 async def test_without_its_checkpoints_nobody_goes_on_until_somebody_says_how(kafka: str) -> None:
     world = KafkaWorld(kafka)
     log, checkpoints = await published(world), world.settings().checkpoints_topic
@@ -51,12 +57,14 @@ async def test_without_its_checkpoints_nobody_goes_on_until_somebody_says_how(ka
     await delete(world, checkpoints)
     with pytest.raises(LogRefused, match=f"topic {checkpoints} is missing"):
         await opened(log)
+    assert "holds nothing, but topic" in await checked(world)
     newcomer = world.log()
     assert isinstance(newcomer, KafkaLog)
     await newcomer.prepare()
     for one in (log, newcomer):
         with pytest.raises(LogRefused, match=f"topic {checkpoints} holds nothing"):
             await opened(one)
+    assert "holds nothing, but topic" in await checked(world)
     async with writing(kafka) as producer:
         await producer.send_and_wait(checkpoints, None, key=b"begin anew", partition=0)
     assert await opened(newcomer) == 0

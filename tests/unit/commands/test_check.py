@@ -81,4 +81,4 @@ def test_checkpoints_of_another_deployment_are_a_fault_that_says_what_to_do() ->
     found = ownership_finding(KafkaSettings(bootstrap_servers="kafka:9092"), NotOurs("its checkpoints are of another URL"))
 
     assert (found.check, found.ok) == ("ownership", False)
-    assert "another URL" in found.said and "change it back" in found.said and "POLLER_KAFKA_CHECKPOINTS_TOPIC" in found.said
+    assert "another URL" in found.said and "change it back" in found.said and "POLLER_KAFKA_ACTIVITIES_TOPIC" in found.said

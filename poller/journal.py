@@ -14,7 +14,7 @@ from poller.errors import (
     Undecodable,
     Unreachable,
 )
-from poller.model import Batch, Commit, Fetch, Page, Restored
+from poller.model import Batch, Commit, CustomerId, Fetch, Page, Restored
 from poller.telemetry import EventName, Telemetry
 
 ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachable)
@@ -117,6 +117,10 @@ class Journal:
             )
         for difference in differences:
             self.event("watched_set_differs", partition=partition, difference=difference)
+
+    def commit_undone(self, partition: int, customers: Sequence[CustomerId]) -> None:
+        self._counters.commits_undone += 1
+        self.event("commit_undone", partition=partition, customers=len(customers), first=customers[0])
 
     def partition_failed(self, partition: int, error: LogError, failures: int) -> None:
         self._counters.commit_failures += 1

@@ -33,6 +33,7 @@ EventName = Literal[
     "partition_restored",
     "partition_lost",
     "partition_failed",
+    "commit_undone",
     "read",
     "published",
     "dead_lettered",
@@ -70,6 +71,10 @@ EVENTS: Mapping[EventName, Event] = {
     "partition_restored": Event(logging.INFO, "A partition's checkpoints were read; its customers are polled."),
     "partition_lost": Event(logging.WARNING, "A partition has another owner; what was not committed there is dropped."),
     "partition_failed": Event(logging.WARNING, "A partition's transaction or restore failed; its state is read anew from Kafka."),
+    "commit_undone": Event(
+        logging.ERROR,
+        "Kafka no longer holds a commit that it had confirmed: what of it was published comes again. See the README on replication.",
+    ),
     "read": Event(logging.DEBUG, "One call was answered with a page."),
     "published": Event(logging.INFO, "One transaction was committed."),
     "dead_lettered": Event(logging.WARNING, "Activities could not be published and went to the dead-letter topic."),
@@ -122,6 +127,7 @@ METRICS: Mapping[str, str] = {
     "recent_ids_dropped": "Recent ids forgotten because there were too many.",
     "commits": "Transactions committed.",
     "commit_failures": "Transactions that failed, or of which it is not known.",
+    "commits_undone": "Restores that held less than had been confirmed.",
     "freshness": "Seconds from an activity's created_at to its commit.",
 }
 
@@ -171,6 +177,7 @@ class Counters:
     recent_ids_dropped: int = 0
     commits: int = 0
     commit_failures: int = 0
+    commits_undone: int = 0
     freshness: Histogram = field(default_factory=Histogram)
 
 

@@ -312,8 +312,11 @@ class Worker:
         if refusal is not None:
             raise NotOurs(refusal)
         now = self._clock()
+        undone = self._engine.undone(partition, restored)
         dropped = self._engine.assigned(partition, restored, now)
         self._journal.restored(partition, restored, dropped, self._engine.ownership_differences(restored))
+        if undone:
+            self._journal.commit_undone(partition, undone)
         commit = self._engine.commit(partition, now, at_once=True)  # the ownership record, whether there is anything to publish or not
         assert isinstance(commit, Commit)
         await self._append(commit, writer)

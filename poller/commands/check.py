@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import anyio
@@ -181,6 +181,7 @@ async def kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
                 await start(admin, settings)
                 missing = await missing_permissions(admin, settings)
                 found = {} if missing else await _describe(admin, wanted)
+                doubts = [] if missing else replication_findings(await _described(admin, found), await _brokers(admin))
             finally:
                 await _close(admin)
     except LogError as error:
@@ -199,6 +200,7 @@ async def kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
         answers,
         Finding("kafka permission", True, "all that is needed is given"),
         *(_topic_finding(settings, one, *found.get(one.name, (None, 0))) for one in wanted),
+        *doubts,
         *await _ownership_findings(
             settings, url, *(found.get(name, ({}, 0))[1] for name in (settings.checkpoints_topic, settings.activities_topic))
         ),
@@ -235,9 +237,32 @@ async def _describe(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) -> dic
     """Settings and number of partitions of those that are there. The others are not asked for: brokers may create what is."""
     with anyio.fail_after(REQUEST_SECONDS_MAX):
         configs = await describe(admin, wanted)
-        topics: list[dict[str, Any]] = await admin.describe_topics(list(configs)) if configs else []
+        topics = await _described(admin, configs)
     partitions = {topic["topic"]: len(topic["partitions"]) for topic in topics}
     return {name: (dict(config), partitions[name]) for name, config in configs.items()}
+
+
+async def _described(admin: AIOKafkaAdminClient, names: Iterable[str]) -> list[dict[str, Any]]:
+    return await admin.describe_topics(list(names)) if names else []
+
+
+async def _brokers(admin: AIOKafkaAdminClient) -> int:
+    return len((await admin.describe_cluster())["brokers"])
+
+
+def replication_findings(topics: Sequence[Mapping[str, Any]], brokers: int) -> list[Finding]:
+    """Whether Kafka itself can keep a transaction whole: see the README on replication. Nothing to say of a single broker."""
+    alone = sorted(topic["topic"] for topic in topics if any(len(partition["replicas"]) == 1 for partition in topic["partitions"]))
+    if brokers == 1 or not alone:
+        return []
+    return [
+        Finding(
+            "replication",
+            True,
+            f"but is it meant? {', '.join(alone)}: one replica only, in a cluster of {brokers} brokers: while that broker is away Kafka may commit "
+            "half a transaction (KAFKA-20734), which publishes some activities twice: raise the replication factor",
+        )
+    ]
 
 
 def _topic_finding(settings: KafkaSettings, wanted: Wanted, configs: dict[str, str] | None, partitions: int) -> Finding:

@@ -43,6 +43,10 @@ class ServerClock(msgspec.Struct, frozen=True, gc=False):
         known = [at + ahead for ahead in (self.by_date, self.by_activity) if ahead is not None]
         return min([*known, at]) if known else None
 
+    def latest(self, at: float) -> float:
+        """The server's time at our instant `at`, rather too late than too early."""
+        return at + max(0.0, self.by_date or 0.0, self.by_activity or 0.0)
+
 
 def server_time_ms(walk: Walk, clock: ServerClock) -> int | None:
     """The server's time when the read's first request was sent, rather too early than too late; `None`: nothing of it is known.
@@ -77,3 +81,11 @@ def start_now(clock: ServerClock, lookback_ms: int, now: float) -> Checkpoint:
     estimate = clock.earliest(now)
     begin = (now if estimate is None else estimate) - START_SLACK_SECONDS
     return Checkpoint(cursor_ms=max(FROM_THE_BEGINNING_MS, math.floor(begin * 1000) - lookback_ms))
+
+
+def went_back(known: Checkpoint | None, found: Checkpoint | None) -> bool:
+    """Whether a checkpoint that was found says less than one that had been committed: cursors only advance, and no id at or after one is forgotten."""
+    if known is None or found is None:
+        return known is not None
+    forgotten = any(at_ms >= found.cursor_ms and id not in found.recent for id, at_ms in known.recent.items())
+    return forgotten or found.cursor_ms < known.cursor_ms

@@ -193,10 +193,19 @@ class Engine:
         """What the operator should hear about how the last owner ran."""
         return ownership.differences(restored.ownership, self._ownership(Ledger(level=0)))
 
+    def undone(self, partition: int, restored: Restored) -> list[CustomerId]:
+        """Whose last commit the log does not hold, though it had said so; to be asked before `assigned`. Only who suspended the partition can know.
+
+        What of it was published, if anything, comes again: nothing is lost by that.
+        """
+        suspended = self._suspended.get(partition)
+        known = {} if suspended is None else suspended.customers
+        return [name for name, customer in known.items() if cursor.went_back(customer.checkpoint, restored.checkpoints.get(name))]
+
     def assigned(self, partition: int, restored: Restored, now: float) -> list[Batch]:
         """A partition is ours and restored. Returns the held batches that are dropped, as they were built on something else."""
         assert partition not in self._owned and self._partitions > 0
-        customers = {customer: Customer(checkpoint) for customer, checkpoint in restored.checkpoints.items()}
+        customers = {customer: Customer(checkpoint, now) for customer, checkpoint in restored.checkpoints.items()}
         ledger = None if restored.ownership is None else restored.ownership.ledger
         self._suspended.pop(partition, None)
         self._owned[partition] = Owned(customers, Budget.restore(self._terms, ledger, now))
@@ -419,7 +428,7 @@ class Engine:
             start.cursor_ms,
             start.recent,
             remember_until_ms=EVERY_INSTANT_MS if first_shown else start.baseline_ms,
-            undated_ms=max(newest_ms, server_ms or 0) + self._policy.lookback_ms,
+            undated_ms=max(newest_ms, math.ceil(self._server_clock.latest(fetch.at) * 1000)) + self._policy.lookback_ms,
         )
 
     def _baseline(self, fetch: Fetch, going: Walk, server_ms: int | None) -> Checkpoint | None:

@@ -322,6 +322,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault("three brokers, each restarted in turn", restart_each_in_turn, times=3, on="three brokers", settings=REPLICATED),
     Fault("one broker of three killed -9", lose_a_broker, times=2, on="three brokers", settings=REPLICATED),
     Fault("leader hangs for 8 s", stop_the_leader, times=2, on="three brokers", settings=REPLICATED),
-    Fault("only replica's broker away for 8 s", be_without_a_leader, on="three brokers", settings={"kafka_replication_factor": 1}),
     Fault("checkpoints topic deleted where brokers create topics", delete_the_checkpoints, on="three brokers", settings=REPLICATED),
+)
+
+NOT_PROMISED: tuple[Fault, ...] = (
+    # A partition without a leader is passed over when a transaction that was to be committed gets its markers (KAFKA-20734), so half of it is
+    # aborted. Nothing is lost, as the poller reads again from what the log holds; some comes twice, and it says so. Run only where it is named.
+    Fault("only replica's broker away for 8 s", be_without_a_leader, on="three brokers", settings={"kafka_replication_factor": 1}),
 )

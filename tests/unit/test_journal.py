@@ -65,3 +65,13 @@ def test_a_call_that_went_into_a_token_is_counted_as_a_call_and_not_as_a_failure
     journal.call_failed(order, TokenRenewed("the last one is no longer accepted"), 1, 0)
 
     assert said.events == [("token_renewed", {"why": "the last one is no longer accepted"})]
+
+
+def test_a_commit_that_kafka_has_lost_is_told_and_counted() -> None:
+    said = Said()
+    telemetry = Telemetry(said)
+
+    Journal(telemetry).commit_undone(0, [CustomerId("a"), CustomerId("b")])
+
+    assert said.events == [("commit_undone", {"partition": 0, "customers": 2, "first": "a"})]
+    assert telemetry.counters.commits_undone == 1

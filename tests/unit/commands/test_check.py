@@ -2,7 +2,7 @@
 
 import pytest
 
-from poller.commands.check import STEPS, Finding, findings_of_failure, ownership_finding, topic_finding
+from poller.commands.check import STEPS, Finding, findings_of_failure, ownership_finding, replication_findings, topic_finding
 from poller.config import KafkaSettings
 from poller.errors import (
     CustomerUnknown,
@@ -15,6 +15,8 @@ from poller.errors import (
     RouteGone,
     ServerFault,
     SourceError,
+    TokenRefused,
+    TokenUnavailable,
     Unauthorized,
     Undecodable,
     Unreachable,
@@ -31,7 +33,9 @@ from poller.kafka.topics import Wanted
         (Limited(Explanation(status=429)), "api"),
         (PlanExceeded(Explanation(status=402)), "api"),
         (RouteGone(Explanation(status=404)), "api"),
+        (TokenUnavailable(Explanation(status=502)), "api"),
         (Unauthorized(Explanation(status=401)), "credentials"),
+        (TokenRefused(Explanation(status=400)), "credentials"),
         (Forbidden(Explanation(status=403)), "permission"),
         (CustomerUnknown(Explanation(status=404)), "customer"),
         (Rejected(Explanation(status=400)), "customer"),
@@ -82,3 +86,16 @@ def test_checkpoints_of_another_deployment_are_a_fault_that_says_what_to_do() ->
 
     assert (found.check, found.ok) == ("ownership", False)
     assert "another URL" in found.said and "change it back" in found.said and "POLLER_KAFKA_ACTIVITIES_TOPIC" in found.said
+
+
+def described(name: str, *replicas: int) -> dict[str, object]:
+    return {"topic": name, "partitions": [{"replicas": list(range(count))} for count in replicas]}
+
+
+def test_a_topic_with_a_single_replica_is_doubted_where_there_are_more_brokers() -> None:
+    topics = [described("a", 3, 1), described("b", 3, 3), described("c", 1)]
+
+    (doubt,) = replication_findings(topics, 3)
+    assert doubt.ok
+    assert doubt.said.startswith("but is it meant? a, c: one replica only, in a cluster of 3 brokers")
+    assert replication_findings(topics[1:2], 3) == replication_findings(topics, 1) == []

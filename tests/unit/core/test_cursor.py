@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from poller.core.cursor import ServerClock, advance, latest_server_time_ms, server_time_ms, start_now
+from poller.core.cursor import ServerClock, advance, latest_server_time_ms, server_time_ms, start_now, went_back
+from poller.model import Checkpoint
 from tests.support.builders import activities, activity, checkpoint, dead_letter, page, walk
 
 
@@ -90,3 +91,23 @@ def test_a_customer_that_starts_now_begins_a_lookback_and_some_slack_ago_by_the_
 
 def test_a_start_before_all_time_is_the_beginning() -> None:
     assert start_now(ServerClock(by_date=-math.pi), 300_000, now=100.0) == checkpoint(0)
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "undone"),
+    [
+        (None, None, False),
+        (None, checkpoint(10), False),
+        (checkpoint(10), None, True),
+        (checkpoint(10), checkpoint(10), False),
+        (checkpoint(10), checkpoint(11), False),
+        (checkpoint(10), checkpoint(9), True),
+        (checkpoint(10, recent={"a": 12_000}), checkpoint(10), True),
+        (checkpoint(10, recent={"a": 12_000}), checkpoint(10, recent={"a": 12_000, "b": 13_000}), False),
+        (checkpoint(10, recent={"a": 12_000}), checkpoint(12.001), False),
+    ],
+)
+def test_a_checkpoint_went_back_if_it_says_less_than_one_that_was_committed(
+    known: Checkpoint | None, found: Checkpoint | None, undone: bool
+) -> None:
+    assert went_back(known, found) is undone

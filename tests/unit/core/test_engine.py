@@ -754,6 +754,19 @@ def test_a_commit_takes_the_oldest_pages_up_to_a_number_of_records_and_at_least_
     assert taken == [[A], [B], [C]]
 
 
+def test_a_commit_that_is_as_large_as_any_may_be_waits_no_longer() -> None:
+    running = engine(A, B)
+    sizes = (COMMIT_RECORDS_MAX - 1, 1)
+    found = [page(*(activity(50, id=f"{name}{i}") for i in range(size))) for name, size in zip("xy", sizes, strict=True)]
+    running.page_received(fetch(running), found[0], NOW)
+    waiting = running.commit(0, NOW)
+    running.page_received(fetch(running), found[1], NOW)
+    full = commit(running, NOW, at_once=False)
+
+    assert waiting == Wait(NOW + 0.2, "commits")
+    assert [batch.customer for batch in full.batches] == [A, B]
+
+
 def test_a_commit_of_its_grant_alone_waits_until_somebody_is_due_and_calls_may_be_made() -> None:
     running = engine(A, found=restored(), calls_limit=30)
     idle = engine(found=restored(), calls_limit=30)
@@ -920,3 +933,21 @@ def test_an_engine_says_how_it_stands() -> None:
     fetch(running)
 
     assert repr(running) == "<Engine 3 customers, 1 scheduled, 1 in flight, 1 held, partitions [0]>"
+
+
+def test_a_commit_that_the_log_has_lost_is_noticed_by_who_had_made_it() -> None:
+    running = engine(A, B)
+    read(running, page(activity(50), date=NOW))
+    kept = commit_all(running, NOW).batches
+    running.suspended(0)
+
+    assert kept == ()
+    assert running.undone(0, owned_before()) == [A]
+    assert running.undone(0, owned_before(a=checkpoint(NOW, last_read=NOW))) == []
+
+
+def test_who_did_not_own_a_partition_before_knows_of_no_lost_commit() -> None:
+    running = engine(A)
+    running.revoked(0)
+
+    assert running.undone(0, owned_before()) == []

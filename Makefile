@@ -28,6 +28,10 @@ test: $(VENV)/.installed-dev ## Every suite: unit, property, simulation, integra
 faults: $(VENV)/.installed-dev ## Every fault that Kafka and kills can bring, a quarter of an hour; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.fault --write
 
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## What it costs: CPU, records a second, memory, restore; four minutes, and the tables go into docs/performance.md
+	@$(BIN)/python -m tests.bench --write
+
 .PHONY: check
 check: $(VENV)/.installed-dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check

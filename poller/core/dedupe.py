@@ -84,12 +84,12 @@ def forget(recent: Mapping[str, int], cursor_ms: int) -> tuple[Mapping[str, int]
     instead, which is why the drop is counted.
     """
     kept = {key: at_ms for key, at_ms in recent.items() if at_ms >= cursor_ms}
-    if len(kept) <= FEW_IDS or (len(kept) <= RECENT_IDS_MAX and sum(map(_bytes, kept)) <= RECENT_IDS_BYTES_MAX):
+    if len(kept) <= FEW_IDS or (len(kept) <= RECENT_IDS_MAX and _bytes(list(kept)) <= RECENT_IDS_BYTES_MAX):
         return kept, cursor_ms, 0
     newest_first = sorted(kept.items(), key=lambda item: item[1], reverse=True)
     room, count = RECENT_IDS_BYTES_MAX, 0
     for key, _ in newest_first[:RECENT_IDS_MAX]:
-        room -= _bytes(key)
+        room -= _bytes([key])
         if room < 0:
             break
         count += 1
@@ -98,5 +98,6 @@ def forget(recent: Mapping[str, int], cursor_ms: int) -> tuple[Mapping[str, int]
     return bounded, cursor_ms, len(kept) - len(bounded)
 
 
-def _bytes(key: str) -> int:
-    return len(msgspec.json.encode(key)) + RECENT_ID_OVERHEAD_BYTES
+def _bytes(keys: list[str]) -> int:
+    """What they take in a checkpoint. Encoded all at once, as this is asked at every read; what that adds, brackets and commas, is not theirs."""
+    return len(msgspec.json.encode(keys)) - len(keys) - 1 + RECENT_ID_OVERHEAD_BYTES * len(keys)

@@ -12,12 +12,13 @@ class Customer:
 
     __slots__ = ("checkpoint", "error", "failures", "last_read", "scheduled", "walk")
 
-    def __init__(self, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, checkpoint: Checkpoint | None, now: float = math.inf) -> None:
+        """`now`: the checkpoint may have been written by another process, whose clock was ahead of ours."""
         self.checkpoint = checkpoint
         self.walk: Walk | None = None
         self.failures = 0
         self.error = ""
-        self.last_read = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
+        self.last_read = -math.inf if checkpoint is None or checkpoint.last_read is None else min(checkpoint.last_read, now)
         self.scheduled = False
 
 

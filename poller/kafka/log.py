@@ -10,13 +10,16 @@ For each owned partition of the checkpoint topic there is one transactional prod
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
 import anyio
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import TopicPartition
 
 from poller.config import KafkaSettings
 from poller.core.ownership import murmur2
@@ -147,18 +150,50 @@ class KafkaWriter:
     async def _transact(self, records: Sequence[Record]) -> None:
         await self._producer.begin_transaction()
         counts = {topic: len(await self._producer.partitions_for(name)) for topic, name in self._names.items()}
-        sent = [await self._send(record, counts[record.topic]) for record in records]
+        sent = await self._send(self._spread(records, counts))
         # A commit succeeds after a failed send, with the rest: so every one of them is awaited first.
         await wait_for_sends(self._producer, sent)
         assert all(future.done() for future in sent)
         await self._producer.commit_transaction()
 
-    async def _send(self, record: Record, partitions: int) -> "asyncio.Future[Any]":
-        partition = chosen_partition(record.spread_by, partitions) if record.partition is None else record.partition
-        future = await self._producer.send(
-            self._names[record.topic], record.value, key=record.key, partition=partition, headers=list(record.headers)
-        )
-        return retrieving(future)
+    def _spread(self, records: Sequence[Record], partitions: Mapping[str, int]) -> Mapping[TopicPartition, list[Record]]:
+        """Where each goes."""
+        spread: defaultdict[TopicPartition, list[Record]] = defaultdict(list)
+        for record in records:
+            chosen = chosen_partition(record.spread_by, partitions[record.topic]) if record.partition is None else record.partition
+            spread[TopicPartition(self._names[record.topic], chosen)].append(record)
+        return spread
+
+    async def _send(self, spread: Mapping[TopicPartition, list[Record]]) -> "list[asyncio.Future[Any]]":
+        """All of it, in batches of our own making: a future for each record, as `producer.send` has it, takes two fifths of a backfill's time.
+
+        The partitions take turns, as each takes one batch at a time.
+        """
+        sent = []
+        waiting = deque((to, self._filled(records)) for to, records in spread.items())
+        while waiting:
+            to, batches = waiting.popleft()
+            batch = next(batches, None)
+            if batch is not None:
+                sent.append(retrieving(await self._producer.send_batch(batch, to.topic, partition=to.partition)))
+                waiting.append((to, batches))
+        return sent
+
+    def _filled(self, records: Iterable[Record]) -> Iterator[BatchBuilder]:
+        """Batches of these records, in their order, each as full as it may be."""
+        batch = self._producer.create_batch()
+        for record in records:
+            if not _put(record, batch):
+                yield batch
+                batch = self._producer.create_batch()
+                fits = _put(record, batch)
+                assert fits, "the first record of a batch may be of any size"
+        yield batch
+
+
+def _put(record: Record, batch: BatchBuilder) -> bool:
+    """Whether the batch has room for it. Its timestamp is now, the time of publication."""
+    return batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is not None
 
 
 @lru_cache(maxsize=CHOICES_KNOWN_MAX)

@@ -1,17 +1,15 @@
 """What a read costs: CPU of one `poller run` from request to commit, all in, for pages of 10 new activities; and its memory.
 
-    python -m tests.bench.cpu_per_page [--customers 1000] [--reads 6000] [--seconds 60] [--calls-per-minute 60000 2000]
+With a budget of more calls than it can make: what a read costs when all is busy, for which the goal is. With a budget that an account has: what it
+costs when each read wakes the process, and what it does beside reading is shared by few.
 
-One line for each budget: more calls than it can make show what a read costs when all is busy; a budget that an account has, what it costs when each
-read wakes the process, and what it does beside reading is shared by few. The goal is for the former.
 A server that does next to nothing answers over loopback, a real Kafka takes what is published. CPU is the poller's process alone (user and
 system, from /proc), so a noisy machine changes the time that it takes but hardly the figure.
 """
 
-import argparse
 import os
 import re
-import sys
+import signal
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -23,6 +21,8 @@ import anyio
 from anyio.abc import SocketStream
 
 from poller.demo.broker import broker
+from tests.bench.figures import Figure
+from tests.bench.profiling import Profile, profiled
 from tests.support.processes import Deployment, Poller
 from tests.support.topics import reading
 
@@ -100,7 +100,7 @@ def rss_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def measure(poller: Poller, pages: Pages, reads: int) -> tuple[float, float]:
+async def measure_reads(poller: Poller, pages: Pages, reads: int) -> tuple[float, float]:
     """CPU seconds and seconds for so many reads."""
     began, cpu, target = time.monotonic(), cpu_seconds(poller.pid), pages.reads + reads
     while pages.reads < target and poller.exit_code is None:  # noqa: ASYNC110 - looks at a process too
@@ -109,68 +109,65 @@ async def measure(poller: Poller, pages: Pages, reads: int) -> tuple[float, floa
     return (cpu_seconds(poller.pid) - cpu) / (pages.reads - target + reads), (time.monotonic() - began) / reads
 
 
-class Figures(NamedTuple):
+class Run(NamedTuple):
     """What one budget led to."""
 
-    calls_per_minute: float
     cpu_ms: list[float]
     reads_per_second: list[float]
     rss_mb: float
-    published: int
-    shown: int
-
-    def __str__(self) -> str:
-        cpu = ", ".join(f"{ms:.2f}" for ms in self.cpu_ms)
-        rate = ", ".join(f"{each:.0f}" for each in self.reads_per_second)
-        return f"{self.calls_per_minute:>16,.0f}  {cpu:<18}  {rate:<14}  {self.rss_mb:>6.0f}  {self.published:>9,} of {self.shown:,}"
+    profile: Profile
 
 
-HEADING = f"{'calls per minute':>16}  {'CPU ms a read':<18}  {'reads a second':<14}  {'RSS MB':>6}  activities published of those shown"
-
-
-async def bench(customers: int, reads: int, seconds: float, calls_per_minute: float) -> Figures:
-    """At most so many reads, in at most so many seconds, after everybody has been read twice."""
+async def bench(calls_per_minute: float, customers: int, reads: int, times: int) -> Run:
+    """So many times so many reads, after everybody has been read twice; then once more in another process, under the profiler."""
     pages = Pages()
     with tempfile.TemporaryDirectory() as directory:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        async with broker(log=quiet) as running, anyio.create_task_group() as tasks:
+        async with broker(log=lambda _: None) as running, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, pages.serve)
             ids = [f"cust_{i:024x}" for i in range(customers)]
             usual = {"log_level": "info", "kafka_commit_seconds": None, "lookback_seconds": None, "calls_per_minute": calls_per_minute}
             async with Deployment(running.bootstrap_servers, f"http://127.0.0.1:{port}", ids, Path(directory), **usual) as pollers:
                 poller = pollers.start()
                 await poller.active()
-                await measure(poller, pages, 2 * customers)  # and code is warm
-                part = int(min(reads, seconds * calls_per_minute / 60) / 3)
-                costs = [await measure(poller, pages, part) for _ in range(3)]
+                await measure_reads(poller, pages, 2 * customers)  # and code is warm
+                costs = [await measure_reads(poller, pages, reads) for _ in range(times)]
                 memory = rss_mb(poller.pid)
+                poller.send(signal.SIGTERM)
+                await poller.ended()
                 async with reading(running.bootstrap_servers, pollers.name) as reader:
-                    published = len(await reader.read())
+                    assert len(await reader.read()) == pages.activities, "not all that was shown is published"
+                seen = pages.reads
+                profile = await profiled(poller.settings, Path(directory) / "profile", lambda: pages.reads - seen, customers, 2 * reads)
             tasks.cancel_scope.cancel()
-    return Figures(calls_per_minute, [cpu * 1000 for cpu, _ in costs], [1 / each for _, each in costs], memory, published, pages.activities)
+    return Run([cpu * 1000 for cpu, _ in costs], [1 / each for _, each in costs], memory, profile)
 
 
-def quiet(_line: str) -> None:
-    """The broker's progress is nobody's concern here."""
+class Pace(NamedTuple):
+    """How fast it may read."""
+
+    name: str
+    calls_per_minute: float
+    customers: int
+    reads: int
+    goal_ms: float | None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--customers", type=int, default=1000)
-    parser.add_argument("--reads", type=int, default=6000)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--calls-per-minute", type=float, nargs="+", default=[60_000, 2_000])
-    given = parser.parse_args()
-    print(HEADING, flush=True)
-    rows = []
-    for calls_per_minute in given.calls_per_minute:
-        rows.append(anyio.run(bench, given.customers, given.reads, given.seconds, calls_per_minute))
-        print(rows[-1], flush=True)
-    print(f"goals: {GOAL_MS} ms a read where all is busy, {GOAL_MB} MB")
-    busiest = max(rows, key=lambda row: row.calls_per_minute)
-    sys.exit(0 if min(busiest.cpu_ms) <= GOAL_MS and max(row.rss_mb for row in rows) <= GOAL_MB else 1)
+PACES = (
+    Pace("as fast as it can", 60_000, 1_000, 2_000, GOAL_MS),
+    Pace("at 2,000 calls a minute", 2_000, 150, 240, None),
+)
 
 
-if __name__ == "__main__":
-    main()
+def measure(times: int = 3) -> tuple[list[Figure], dict[str, Profile]]:
+    """And where the time went, by pace."""
+    figures, profiles = [], {}
+    for pace in PACES:
+        run = anyio.run(bench, pace.calls_per_minute, pace.customers, pace.reads, times)
+        figures.append(Figure(f"CPU of a read, {pace.name}", "ms", run.cpu_ms, at_most=pace.goal_ms))
+        figures.append(Figure(f"CPU of an activity, {pace.name}", "µs", [ms / ACTIVITIES * 1000 for ms in run.cpu_ms]))
+        figures.append(Figure(f"reads a second, {pace.name}", "", run.reads_per_second))
+        figures.append(Figure(f"memory of the process with {pace.customers:,} customers", "MB", [run.rss_mb], at_most=GOAL_MB))
+        profiles[pace.name] = run.profile
+    return figures, profiles

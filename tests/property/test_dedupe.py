@@ -1,10 +1,10 @@
 """Forgetting: no id at or after the cursor that it returns is lost, and what is kept is bounded."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poller.core import dedupe
-from poller.core.dedupe import FEW_IDS, RECENT_IDS_BYTES_MAX, RECENT_IDS_MAX, forget
+from poller.core.dedupe import FEW_IDS, RECENT_ID_OVERHEAD_BYTES, RECENT_IDS_BYTES_MAX, RECENT_IDS_MAX, forget
 
 PREFIXES = st.sampled_from(("", "a", "ż" * 40, '"' * 300, "x" * 3_000))
 
@@ -28,5 +28,10 @@ def test_no_id_at_or_after_the_cursor_is_forgotten_and_what_is_kept_is_bounded(r
     assert moved_ms >= cursor_ms
     assert dropped == sum(cursor_ms <= at_ms < moved_ms for at_ms in recent.values())
     assert (dropped > 0) == (moved_ms > cursor_ms)
-    assert len(kept) <= FEW_IDS or (len(kept) <= RECENT_IDS_MAX and sum(map(dedupe._bytes, kept)) <= RECENT_IDS_BYTES_MAX)
+    assert len(kept) <= FEW_IDS or (len(kept) <= RECENT_IDS_MAX and sum(map(_bytes, kept)) <= RECENT_IDS_BYTES_MAX)
     assert forget(kept, moved_ms) == (kept, moved_ms, 0)
+
+
+def _bytes(key: str) -> int:
+    """What an id takes in a checkpoint."""
+    return len(msgspec.json.encode(key)) + RECENT_ID_OVERHEAD_BYTES

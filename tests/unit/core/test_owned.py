@@ -1,0 +1,37 @@
+"""What the engine keeps of an owned partition."""
+
+import math
+
+from poller.core.engine import Engine, Policy
+from poller.model import Commit, CustomerId, Fetch, Ledger
+from tests.support.builders import checkpoint, page, restored
+
+NOW = 1_000_000.0
+
+
+def publish(engine: Engine, now: float) -> None:
+    order = engine.commit(0, now, at_once=True)
+    assert isinstance(order, Commit)
+    engine.committed(order, now)
+
+
+def next_read(engine: Engine, now: float) -> CustomerId:
+    order = engine.next(now)
+    assert isinstance(order, Fetch), order
+    engine.page_received(order, page(date=now), now)
+    publish(engine, now)
+    return order.customer
+
+
+def test_an_owner_whose_clock_was_ahead_leaves_nobody_unread() -> None:
+    engine = Engine(Policy(calls_limit=60_000))
+    engine.partitioned(1)
+    engine.watch([CustomerId("ahead"), CustomerId("read_before")])
+    engine.confirmed(math.inf)
+    found = restored(Ledger(100), ahead=checkpoint(NOW - 300, last_read=NOW + 3_600), read_before=checkpoint(NOW - 310, last_read=NOW - 10))
+    engine.assigned(0, found, NOW)
+    publish(engine, NOW)
+
+    order = [next_read(engine, NOW + second) for second in range(4)]
+
+    assert order == ["read_before", "ahead", "read_before", "ahead"]

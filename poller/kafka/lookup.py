@@ -14,7 +14,7 @@ from poller.errors import LogRefused
 from poller.kafka import clients
 from poller.kafka.permissions import explained
 from poller.kafka.record import OWNERSHIP_KEY, Found, checkpoint_of, ownership_of
-from poller.kafka.restore import RECORDS_AT_ONCE_MAX, RESTORE_SECONDS_MAX
+from poller.kafka.restore import RECORDS_AT_ONCE_MAX, RESTORE_SECONDS_MAX, WAIT_MS
 from poller.kafka.workarounds import discard_consumer, partitions_of, tolerate_emptied_markers
 from poller.model import Checkpoint, CustomerId, Ownership
 
@@ -79,7 +79,7 @@ async def _latest(reader: AIOKafkaConsumer, tp: TopicPartition, keys: set[bytes]
     end = (await reader.end_offsets([tp]))[tp]
     latest: dict[bytes, ConsumerRecord[Any, Any]] = {}
     while await reader.position(tp) < end:
-        for records in (await reader.getmany(tp, timeout_ms=1000, max_records=RECORDS_AT_ONCE_MAX)).values():
+        for records in (await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE_MAX)).values():
             latest |= {record.key: record for record in records if record.key in keys}
         await anyio.lowlevel.checkpoint()
     return {key: record for key, record in latest.items() if record.value is not None}

@@ -25,6 +25,9 @@ from poller.kafka.owning import check_ownership
 from poller.kafka.record import Destination, Found, Limits, Record, Topic, ownership_of, records_of, restored_of
 from poller.model import Assigned, Batch, Confirmed, MembershipEvent, Ownership, Rebalancing, Restored
 
+APPEND_SECONDS_MAX = 15.0
+"""How long a writer waits for its commit, as on Kafka."""
+
 EVENTS_MAX = 1000
 """Not yet taken; of more, the oldest are forgotten, for only the last assignment counts."""
 
@@ -38,6 +41,7 @@ class Faults(msgspec.Struct, frozen=True):
     after_commit: float = 0.0
     """The commit happened, but the one who made it is not told."""
     open: float = 0.0
+    """One of two such openings has fenced the earlier owner all the same."""
 
 
 # ----------------------------------------------------------------------------------------------------------------- group
@@ -142,6 +146,14 @@ def share(partitions: int, owned: Sequence[frozenset[int]]) -> list[frozenset[in
 # ---------------------------------------------------------------------------------------------------------------- brokers
 
 
+class Hold:
+    """Set upon the next append: it waits just before its commit until this is over, with all of its records sent."""
+
+    def __init__(self) -> None:
+        self.reached = anyio.Event()
+        self.over = anyio.Event()
+
+
 class MemoryKafka:
     """What outlives the processes. The hooks are for tests: break things with them, at any time."""
 
@@ -163,10 +175,15 @@ class MemoryKafka:
         """Why `prepare` and `open` are refused; `None`: they are not."""
         self.fates: deque[Fate] = deque()
         """What becomes of the next appends, in order; of those after them, as `faults` says."""
+        self.openings: deque[Fate] = deque()
+        """The same of openings, whose commit is that they fence."""
+        self.hold: Hold | None = None
         self.commits = 0
         self._log: dict[Topic, list[tuple[float, Record]]] = {"activities": [], "checkpoints": [], "dead_letters": []}
         self._latest: list[dict[bytes, Found]] = [{} for _ in range(partitions)]
+        self._ends = [0] * partitions
         self._epochs = [0] * partitions
+        self._deleted = False
         self._down_until = -math.inf
         self._random = random.Random(seed)  # noqa: S311  # a seeded play of failures, not cryptography
 
@@ -204,9 +221,27 @@ class MemoryKafka:
         """To the checkpoint topic, as an operator should not."""
         added = partitions - self.partitions
         self._latest += [{} for _ in range(added)]
+        self._ends += [0] * added
         self._epochs += [0] * added
         self.group.partitions = partitions
         self.rebalance()
+
+    def put(self, partition: int, key: bytes, value: bytes | None) -> int:
+        """One record more in the checkpoint topic, as from an operator's hand; `None`: a null value. Returns its offset."""
+        offset = self._ends[partition]
+        self._ends[partition] += 1
+        if value is None:
+            self._latest[partition].pop(key, None)
+        else:
+            self._latest[partition][key] = Found(offset, value)
+        return offset
+
+    def delete_checkpoints(self) -> None:
+        """The whole topic, by mistake. It comes back empty with the next `prepare`."""
+        self._deleted = True
+        self._log["checkpoints"].clear()
+        self._latest = [{} for _ in self._latest]
+        self._ends = [0] * self.partitions
 
     # What the edge asks.
 
@@ -223,11 +258,40 @@ class MemoryKafka:
         if not self.answers():
             raise LogUnavailable("no broker answers")
 
+    def prepare(self) -> int:
+        """The number of partitions of the checkpoint topic, which is there from now on."""
+        self._deleted = False
+        return self.partitions
+
+    def verify(self) -> None:
+        if self._deleted:
+            raise LogRefused("the checkpoint topic is missing, and was there when this process started")
+
     def fence(self, partition: int) -> int:
-        if self._random.random() < self.faults.open:
+        fate = self._opening_fate()
+        if fate != "fails before":
+            self._epochs[partition] += 1
+        if fate != "commits":
             raise LogUnavailable("opening failed")
-        self._epochs[partition] += 1
         return self._epochs[partition]
+
+    def _opening_fate(self) -> Fate:
+        if self.openings:
+            return self.openings.popleft()
+        drawn = self._random.random()
+        if drawn >= self.faults.open:
+            return "commits"
+        return "fails before" if drawn < self.faults.open / 2 else "fails after"
+
+    async def held(self) -> None:
+        """Raises `LogUnavailable` when that takes longer than a writer waits."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            hold.reached.set()
+            with anyio.move_on_after(APPEND_SECONDS_MAX):
+                await hold.over.wait()
+                return
+            raise LogUnavailable(f"no answer within {APPEND_SECONDS_MAX:g} s")
 
     def fate(self) -> Fate:
         if self.fates:
@@ -238,7 +302,9 @@ class MemoryKafka:
         return "fails after" if drawn < self.faults.before_commit + self.faults.after_commit else "commits"
 
     def commit(self, partition: int, epoch: int, records: Iterable[Record]) -> None:
-        """Raises `Fenced`, and then nothing happened."""
+        """Raises `LogError`, and then nothing happened."""
+        if self._deleted:
+            raise LogUnavailable("the checkpoint topic is missing")
         if epoch != self._epochs[partition]:
             raise Fenced(f"partition {partition}: epoch {epoch} is over, {self._epochs[partition]} is the current one")
         self.commits += 1
@@ -246,10 +312,14 @@ class MemoryKafka:
             self._log[record.topic].append((anyio.current_time(), record))
             if record.topic == "checkpoints":
                 assert record.partition == partition
-                self._latest[partition][record.key] = Found(len(self._log["checkpoints"]) - 1, record.value)
+                self.put(partition, record.key, record.value)
 
     def latest(self, partition: int) -> dict[bytes, Found]:
         return dict(self._latest[partition])
+
+    def nothing_but_activities(self, partition: int) -> bool:
+        """Whether somebody has deleted what stood here: both are written in the same transactions."""
+        return self._ends[partition] == 0 and bool(self._log["activities"])
 
     def ownership_elsewhere(self) -> Ownership | None:
         found = (ownership_of(latest) for latest in self._latest)
@@ -290,7 +360,7 @@ class MemoryLog:
     async def prepare(self) -> int:
         """The number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
         await self._reach()
-        return self.kafka.partitions
+        return self.kafka.prepare()
 
     @asynccontextmanager
     async def join(self) -> AsyncIterator[AsyncIterator[MembershipEvent]]:
@@ -317,10 +387,13 @@ class MemoryLog:
     async def open(self, partition: int) -> AsyncIterator["MemoryWriter"]:
         """Fence the partition's earlier owner and restore. Raises `LogError`; leaving the block never raises."""
         await self._reach()
+        self.kafka.verify()
         epoch = self.kafka.fence(partition)
         await self._reach()
         restored = restored_of(self.kafka.latest(partition))
         found = restored.ownership or self.kafka.ownership_elsewhere()
+        if found is None and self.kafka.nothing_but_activities(partition):
+            raise LogRefused("the checkpoint topic holds nothing, but the activities topic holds activities")
         check_ownership(found, self._application_id, self._source_url, self.kafka.partitions)
         yield MemoryWriter(self, partition, epoch, restored)
 
@@ -334,6 +407,7 @@ class MemoryLog:
     async def commit(self, partition: int, epoch: int, batches: Sequence[Batch], ownership: Ownership) -> None:
         """One transaction; cancelled, it may have happened or not."""
         records = records_of(batches, ownership, Destination(partition=partition, source_url=self._source_url, limits=self.kafka.limits))
+        await self.kafka.held()
         await self._reach()
         fate = self.kafka.fate()
         if fate == "fails before":

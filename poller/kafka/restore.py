@@ -23,6 +23,10 @@ RECORDS_AT_ONCE_MAX = 5000
 """Read between two turns of the loop, which must answer heartbeats meanwhile."""
 
 
+WAIT_MS = 100
+"""For more to come. Where nothing but aborted records is left nothing comes, and only the position tells that the end is reached."""
+
+
 async def restore(settings: KafkaSettings, partition: int) -> dict[bytes, Found]:
     """The partition as it stands now: call only once the predecessor is fenced."""
     async with AsyncExitStack() as stack:
@@ -39,7 +43,7 @@ async def read_to_end(reader: AIOKafkaConsumer, tp: TopicPartition) -> dict[byte
     end = (await reader.end_offsets([tp]))[tp]
     latest: dict[bytes, Found] = {}
     while await reader.position(tp) < end:
-        for records in (await reader.getmany(tp, timeout_ms=1000, max_records=RECORDS_AT_ONCE_MAX)).values():
+        for records in (await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE_MAX)).values():
             for record in records:
                 take(record, latest)
         await anyio.lowlevel.checkpoint()
@@ -98,7 +102,7 @@ async def holds_records(reader: AIOKafkaConsumer, tp: TopicPartition) -> bool:
     if await reader.position(tp) > 0:
         return True  # the oldest were deleted in their time
     while await reader.position(tp) < end:
-        if await reader.getmany(tp, timeout_ms=1000, max_records=1):
+        if await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=1):
             return True
     return False
 

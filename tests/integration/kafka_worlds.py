@@ -1,32 +1,34 @@
 """What a contract test needs of a log's surroundings, twice: on the in-memory brokers, and on a real Kafka."""
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 import anyio
 import msgspec
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.structs import TopicPartition
 
 from poller.config import KafkaSettings
+from poller.demo.broker import Broker
 from poller.errors import LogUnavailable
 from poller.kafka.log import KafkaLog, KafkaWriter
-from poller.kafka.memory import MemoryKafka, MemoryLog, MemoryWriter
-from poller.kafka.record import Topic
+from poller.kafka.memory import Hold, MemoryKafka, MemoryLog, MemoryWriter
+from poller.kafka.record import Limits, Topic
 from poller.model import Assigned, Confirmed, MembershipEvent
 from poller.worker import Log, Writer
+from tests.support.topics import administering, forget_members, reading, writing
+from tests.support.waiting import until
 
 URL = "https://api.example.com"
 APPLICATION = "poller"
 SESSION_SECONDS = 3.0
-QUIET_SECONDS = 0.4
-"""A reader that has heard nothing for so long has read all."""
+SETTLED_LOOKS_MAX = 20
+SETTLED_LOOK_SECONDS = 0.025
+"""A transaction that readers still wait for after so many looks is one that was left open."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -44,11 +46,39 @@ class World(Protocol):
     def log(
         self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key"
     ) -> Log: ...
-    async def committed(self, topic: Topic) -> list[Seen]: ...
-    def fail_next(self, writer: Any, when: Literal["before", "after"]) -> None: ...
-    def silence(self, log: Any, events: Any) -> Callable[[], None]: ...
-    async def add_partitions(self, partitions: int) -> None: ...
     def application_id(self, application: str = APPLICATION) -> str: ...
+    async def committed(self, topic: Topic) -> list[Seen]: ...
+    async def put(self, key: bytes, value: bytes | None) -> int:
+        """Into the checkpoint topic's first partition, by somebody else's hand; the record's offset."""
+
+    def fail_next(self, writer: Any, when: Literal["before", "after"]) -> None:
+        """The next commit does not happen; or it does, and its answer is lost."""
+
+    def fail_opening(self, log: Any, when: Literal["before", "after"]) -> None:
+        """The next opening fails before it has fenced anybody, or after."""
+
+    def hold(self, writer: Any) -> Hold:
+        """The next append, with everything sent, waits before its commit."""
+
+    def silence(self, log: Any, events: Any) -> Callable[[], None]:
+        """Heartbeats are held back until what is returned is called."""
+
+    async def expel(self) -> None:
+        """All members, as if their sessions were over."""
+
+    async def add_partitions(self, partitions: int) -> None: ...
+    async def limit(self, limits: Limits) -> None:
+        """Of topics that are not there yet."""
+
+    async def refuse(self) -> None:
+        """The topics are made such that something would be lost."""
+
+    async def allow(self) -> None: ...
+    async def delete_checkpoints(self) -> None: ...
+    async def break_down(self) -> None:
+        """No broker answers, until mended."""
+
+    async def mend(self) -> None: ...
 
 
 class MemoryWorld:
@@ -69,24 +99,59 @@ class MemoryWorld:
     async def committed(self, topic: Topic) -> list[Seen]:
         return [Seen(one.key, one.value, one.headers, one.partition) for one in self.kafka.read_committed(topic)]
 
+    async def put(self, key: bytes, value: bytes | None) -> int:
+        return self.kafka.put(0, key, value)
+
     def fail_next(self, writer: Any, when: Literal["before", "after"]) -> None:
         assert isinstance(writer, MemoryWriter)
         self.kafka.fates.append("fails before" if when == "before" else "fails after")
+
+    def fail_opening(self, log: Any, when: Literal["before", "after"]) -> None:
+        self.kafka.openings.append("fails before" if when == "before" else "fails after")
+
+    def hold(self, writer: Any) -> Hold:
+        assert isinstance(writer, MemoryWriter)
+        self.kafka.hold = hold = Hold()
+        return hold
 
     def silence(self, log: Any, events: Any) -> Callable[[], None]:
         assert isinstance(log, MemoryLog)
         log.stall()
         return lambda: log.stall(False)
 
+    async def expel(self) -> None:
+        for member in list(self.kafka.group.members):
+            self.kafka.expel(member)
+
     async def add_partitions(self, partitions: int) -> None:
         self.kafka.add_partitions(partitions)
+
+    async def limit(self, limits: Limits) -> None:
+        self.kafka.limits = limits
+
+    async def refuse(self) -> None:
+        self.kafka.refusing = "cleanup.policy is 'delete'"
+
+    async def allow(self) -> None:
+        self.kafka.refusing = None
+
+    async def delete_checkpoints(self) -> None:
+        self.kafka.delete_checkpoints()
+
+    async def break_down(self) -> None:
+        self.kafka.break_down()
+
+    async def mend(self) -> None:
+        self.kafka.mend()
 
 
 class KafkaWorld:
     """Topics and groups of their own on a shared broker."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, own: Broker | None = None) -> None:
+        """`own`: the broker, if nobody else uses it."""
         self.bootstrap_servers = bootstrap_servers
+        self._own = own
         self.name = f"contract-{uuid4().hex[:8]}"
 
     def application_id(self, application: str = APPLICATION) -> str:
@@ -110,37 +175,27 @@ class KafkaWorld:
         return KafkaLog(settings, url, anyio.current_time)
 
     async def committed(self, topic: Topic) -> list[Seen]:
-        """As a consumer's reader would: until nothing more comes."""
+        """As soon as no transaction is open, or as far as the first one that was left so: a commit returns before readers see it."""
         settings = self.settings()
         name = {
             "activities": settings.activities_topic,
             "checkpoints": settings.checkpoints_topic,
             "dead_letters": settings.dead_letters_topic,
         }[topic]
-        reader = AIOKafkaConsumer(
-            name,
-            bootstrap_servers=self.bootstrap_servers,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-        )
-        await reader.start()
-        try:
-            return await self._read(reader)
-        finally:
-            await reader.stop()
+        servers = self.bootstrap_servers
+        async with reading(servers, name) as reader, reading(servers, name, "read_uncommitted") as sent:
+            for _ in range(SETTLED_LOOKS_MAX):
+                if await reader.ends() == await sent.ends():
+                    break
+                await anyio.sleep(SETTLED_LOOK_SECONDS)
+            return [Seen(one.key or b"", one.value or b"", tuple(one.headers), one.partition) for one in await reader.read()]
 
-    async def _read(self, reader: AIOKafkaConsumer) -> list[Seen]:
-        seen: list[Seen] = []
-        heard_at = time.monotonic()
-        while time.monotonic() - heard_at < QUIET_SECONDS:
-            for records in (await reader.getmany(timeout_ms=100)).values():
-                seen += [Seen(one.key or b"", one.value or b"", tuple(one.headers), one.partition) for one in records]
-                heard_at = time.monotonic()
-        return seen
+    async def put(self, key: bytes, value: bytes | None) -> int:
+        async with writing(self.bootstrap_servers) as producer:
+            put = await producer.send_and_wait(self.settings().checkpoints_topic, value, key=key, partition=0)
+            return int(put.offset)
 
     def fail_next(self, writer: Any, when: Literal["before", "after"]) -> None:
-        """The commit is not sent; or it is, and its answer is lost."""
         assert isinstance(writer, KafkaWriter)
         commit = writer._producer.commit_transaction
 
@@ -151,8 +206,29 @@ class KafkaWorld:
 
         writer._producer.commit_transaction = failing  # type: ignore[method-assign]
 
+    def fail_opening(self, log: Any, when: Literal["before", "after"]) -> None:
+        assert isinstance(log, KafkaLog)
+        step = "_verify" if when == "before" else "_restore"
+
+        async def failing(*_: Any) -> None:
+            delattr(log, step)
+            raise ConnectionResetError("the connection broke")
+
+        setattr(log, step, failing)
+
+    def hold(self, writer: Any) -> Hold:
+        assert isinstance(writer, KafkaWriter)
+        hold, commit = Hold(), writer._producer.commit_transaction
+
+        async def held() -> None:
+            hold.reached.set()
+            await hold.over.wait()
+            await commit()
+
+        writer._producer.commit_transaction = held  # type: ignore[method-assign]
+        return hold
+
     def silence(self, log: Any, events: Any) -> Callable[[], None]:
-        """Heartbeats are held back until what is returned is called."""
         client = events._consumer._client
         send, let_go = client.send, anyio.Event()
 
@@ -164,18 +240,48 @@ class KafkaWorld:
         client.send = held
         return let_go.set
 
+    async def expel(self) -> None:
+        await forget_members(self.bootstrap_servers, self.application_id())
+
+    async def limit(self, limits: Limits) -> None:
+        settings = self.settings()
+        await self.create(settings.activities_topic, {"max.message.bytes": str(limits.activities_bytes_max)})
+        await self.create(settings.dead_letters_topic, {"max.message.bytes": str(limits.dead_letters_bytes_max)})
+
+    async def refuse(self) -> None:
+        await self._clean_up("delete")
+
+    async def allow(self) -> None:
+        await self._clean_up("compact")
+
+    async def _clean_up(self, policy: str) -> None:
+        topic = self.settings().checkpoints_topic
+        async with self.admin() as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": policy})])
+
+        async def known() -> bool:
+            return (await self.configs(topic))["cleanup.policy"] == policy
+
+        await until(known, within_seconds=5)
+
+    async def delete_checkpoints(self) -> None:
+        async with self.admin() as admin:
+            await admin.delete_topics([self.settings().checkpoints_topic])
+
+    async def break_down(self) -> None:
+        assert self._own is not None
+        await self._own.kill()
+
+    async def mend(self) -> None:
+        assert self._own is not None
+        await self._own.start()
+
     async def add_partitions(self, partitions: int) -> None:
         async with self.admin() as admin:
             await admin.create_partitions({self.settings().checkpoints_topic: NewPartitions(partitions)})
 
-    @asynccontextmanager
-    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
-        await admin.start()
-        try:
-            yield admin
-        finally:
-            await admin.close()
+    def admin(self) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
+        return administering(self.bootstrap_servers)
 
     async def create(self, topic: str, configs: Mapping[str, str], partitions: int = 1) -> None:
         async with self.admin() as admin:
@@ -219,6 +325,11 @@ class Watcher:
     def owned(self) -> set[int] | None:
         assignments = [event.partitions for event in self.events if isinstance(event, Assigned)]
         return set(assignments[-1]) if assignments else None
+
+    @property
+    def told(self) -> str:
+        """The events in order, by their first letters."""
+        return "".join(type(event).__name__[0] for event in self.events)
 
     @property
     def confirmed_at(self) -> float:

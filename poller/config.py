@@ -54,6 +54,10 @@ __all__ = [
 CALLS_PER_MINUTE = 60.0
 TOPIC_CHARACTERS_MAX = 249
 CYCLE_SECONDS_MAX = 31 * 86400
+TOKEN_SECONDS = 900
+"""How long an OAuth token lives, as documented."""
+TOKEN_CALLS_MIN = 1.2
+"""Calls in that time: the one after the token's must come while it lives, with some time to spare."""
 
 
 class VoucherifySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +186,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         budget=BudgetSettings(**given.fields("budget")),
         **{"customers": _listed(given), **given.fields("")},
     )
-    _refuse(list(_too_stale(settings)))
+    _refuse([*_too_stale(settings), *_too_slow_for_tokens(settings)])
     return settings
 
 
@@ -388,6 +392,16 @@ def _too_stale(settings: Settings) -> Iterator[str]:
         yield (
             f"POLLER_STALENESS_SECONDS_MAX={number(settings.staleness_seconds_max)}: reading {len(settings.customers)} customers once takes {seconds:.1f} seconds "
             f"with {_budget(settings.budget)}: raise it to {math.ceil(seconds * 1.1)} or more, raise the budget, or watch fewer"
+        )
+
+
+def _too_slow_for_tokens(settings: Settings) -> Iterator[str]:
+    """A call for a token and the read with it are two calls of the budget: where the second one comes too late, nobody is ever read."""
+    calls_per_second = settings.budget.calls_per_second
+    if settings.voucherify.auth == "oauth" and calls_per_second * TOKEN_SECONDS < TOKEN_CALLS_MIN:
+        yield (
+            f"POLLER_VOUCHERIFY_AUTH='oauth': with {_budget(settings.budget)} there are {1 / calls_per_second / 60:.0f} minutes between two calls, and a token "
+            f"lives {TOKEN_SECONDS // 60}: set it to `token`, or allow {math.ceil(TOKEN_CALLS_MIN * 3600 / TOKEN_SECONDS)} calls an hour or more"
         )
 
 

@@ -13,6 +13,7 @@
     │   ├── Forbidden                 stop every call, try again slowly: somebody must mend the permissions
     │   ├── RouteGone                 stop every call, try again slowly: somebody must change the endpoint
     │   ├── TokenRefused              stop every call, try again slowly: somebody must mend the settings or the API key
+    │   ├── TokenUnavailable          back off with every call, then try again: it concerns no customer
     │   ├── TokenRenewed              order the same again: the call went into an access token
     │   ├── CustomerUnknown           slow this customer down
     │   └── Rejected                  this request will never do: another way, or slow this customer down
@@ -134,6 +135,10 @@ class RouteGone(SourceError):
 
 class TokenRefused(SourceError):
     """Voucherify issues no OAuth token: check POLLER_VOUCHERIFY_URL and that the API key may read customers, or set POLLER_VOUCHERIFY_AUTH=token."""
+
+
+class TokenUnavailable(SourceError):
+    """Voucherify gave no OAuth token."""
 
 
 class TokenRenewed(SourceError):

@@ -18,6 +18,7 @@ from poller.errors import (
     ServerFault,
     SourceError,
     TokenRefused,
+    TokenUnavailable,
     Unauthorized,
     Undecodable,
     Unreachable,
@@ -99,6 +100,8 @@ def source_wait_seconds(error: SourceError, failures: int) -> float:
             return 0.0
         case Unreachable() | ServerFault() | Undecodable():
             return OUTAGE.wait_seconds(failures - OUTAGE_FAILURES_MIN + 1, "source") if failures >= OUTAGE_FAILURES_MIN else 0.0
+        case TokenUnavailable():
+            return OUTAGE.wait_seconds(failures, "source")
         case Limited():
             return limited_wait_seconds(error)
         case _:

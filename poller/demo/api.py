@@ -206,7 +206,7 @@ class Simulator:
         if self.options.plan == "exceeded":
             return PLAN_EXCEEDED
         if is_token_route(request):
-            return None
+            return route_not_found(request) if self.options.accepts == "token" else None
         return self._route_problem(request) or FORBIDDEN.get(self.options.permission)
 
     def _route_problem(self, request: Request) -> Problem | None:
@@ -220,7 +220,9 @@ class Simulator:
     def _authorized(self, request: Request, now: float) -> bool:
         bearer = request.headers.get(b"authorization", b"").decode("latin-1")
         if bearer.startswith("Bearer ") and not is_token_route(request):
-            return self.tokens.valid(bearer.removeprefix("Bearer "), now)
+            return self.options.accepts != "token" and self.tokens.valid(bearer.removeprefix("Bearer "), now)
+        if self.options.accepts == "oauth" and not is_token_route(request):
+            return False
         given = (request.headers.get(b"x-app-id", b""), request.headers.get(b"x-app-token", b""))
         return given == (self.options.app_id.encode(), self.options.app_token.encode())
 

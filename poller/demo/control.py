@@ -7,6 +7,7 @@ GET  /simulator/calls                        every call's arrival (since, window
 GET  /simulator/activities/{customer}/{id}   one activity's bytes as sent
 POST /simulator/freeze                       nothing is created from now on
 POST /simulator/erase/{customer}             the customer and its activities are gone
+POST /simulator/revoke                       every OAuth token issued so far is dead
 POST /simulator/options                      change options that concern answers (a JSON object; `readings` may be partial)
 """
 
@@ -134,6 +135,11 @@ def erase(simulator: "Simulator", request: Request) -> Answer:
     return state(simulator, request)
 
 
+def revoke(simulator: "Simulator", request: Request) -> Answer:
+    simulator.tokens.revoke_all()
+    return state(simulator, request)
+
+
 def options(simulator: "Simulator", request: Request) -> Answer:
     changes = msgspec.json.decode(request.body, type=dict[str, Any])
     before = asdict(simulator.options)
@@ -154,5 +160,6 @@ HANDLERS: dict[str, Handler] = {
     "GET activities": activity,
     "POST freeze": freeze,
     "POST erase": erase,
+    "POST revoke": revoke,
     "POST options": options,
 }

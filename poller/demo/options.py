@@ -103,6 +103,9 @@ class SimulatorOptions:
     quota_headers: Annotated[bool, limit("Whether responses have the X-Rate-Limit headers.")] = True
     plan: Annotated[Literal["paid", "exceeded"], limit("Exceeded: every call gets a 402.")] = "paid"
     token_seconds: Annotated[float, limit("How long an OAuth token lives.")] = 900.0
+    accepts: Annotated[
+        Literal["both", "token", "oauth"], limit("How calls may be authorised: by the credentials themselves, by OAuth tokens, or by both.")
+    ] = "both"
 
     latency_seconds: Annotated[float, fault("Mean seconds of a call (from half to one and a half of it).")] = 0.0
     error_rate: Annotated[float, fault("Calls that get 500, 502 or 503.")] = 0.0

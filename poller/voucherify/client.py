@@ -23,7 +23,7 @@ from poller.voucherify.auth import Revealing, TokenAuth
 from poller.voucherify.body import ACCEPT_ENCODING
 from poller.voucherify.failures import TEXT_CHARACTERS_MAX, failure
 from poller.voucherify.headers import Ending, clean, ending, quota, server_time
-from poller.voucherify.oauth import OAuth
+from poller.voucherify.oauth import OAuth, unanswered, without_token
 from poller.voucherify.received import body_of, error_body_of
 from poller.voucherify.route import Endpoint, target
 
@@ -99,29 +99,35 @@ class VoucherifySource:
 
     async def ask(self, target: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
         """The same for any path and query; `heard` is handed the headers of the answer, whatever its status."""
+        request = self._request(target)
         try:
             with anyio.fail_after(self._timeout_seconds):
-                return await self._call(self._base + target, heard)
+                return await self._call(request, heard)
         except SourceError:
             raise
         except TimeoutError as error:
-            raise Unreachable(f"no whole answer within {self._timeout_seconds:g} s") from error
+            raise unanswered(request, f"no whole answer within {self._timeout_seconds:g} s") from error
         except Exception as error:  # libraries below have leaked errors of their own before; one must not end the worker
-            raise Unreachable(_named(error)) from error
+            raise unanswered(request, _named(error)) from error
 
     def decode(self, response: Response) -> Page:
         """Raises `Undecodable`, and nothing else."""
         return wire.decode(response)
 
-    async def _call(self, address: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
-        request = httpx.Request("GET", address, headers=self._headers, extensions=self._extensions)
+    def _request(self, target: str) -> httpx.Request:
+        try:
+            return httpx.Request("GET", self._base + target, headers=self._headers, extensions=self._extensions)
+        except Exception as error:  # an address may be too long for the library
+            raise Unreachable(_named(error)) from error
+
+    async def _call(self, request: httpx.Request, heard: Callable[[httpx.Headers], None] | None) -> Response:
         async with self._answer(request) as answer:
             date = server_time(answer.headers)
             self._notice_ending(answer.headers)
             if heard is not None:
                 heard(answer.headers)
             if answer.status_code != 200:
-                raise failure(answer.status_code, answer.headers, await error_body_of(answer), date)
+                raise failure(answer.status_code, answer.headers, without_token(await error_body_of(answer), request), date)
             body = await body_of(answer, self._body_bytes_max)
             return Response(body=body, quota=quota(answer.headers, date), server_time=date)
 

@@ -27,6 +27,7 @@ from poller.errors import (
     RouteGone,
     ServerFault,
     SourceError,
+    TokenUnavailable,
     Unauthorized,
     Undecodable,
     Unreachable,
@@ -91,6 +92,13 @@ def test_some_failures_in_a_row_are_an_outage_and_fewer_are_not(error: SourceErr
 
     assert waits == [0, 0, *(OUTAGE.wait_seconds(failures - OUTAGE_FAILURES_MIN + 1, "source") for failures in (3, 4, 5))]
     assert all(earlier <= later for earlier, later in pairwise(waits))
+
+
+def test_a_token_that_is_not_to_be_had_makes_every_call_wait_from_the_first_time_on_and_no_customer() -> None:
+    waits = [source_wait_seconds(TokenUnavailable(), failures) for failures in (1, 2, 3)]
+
+    assert waits == [OUTAGE.wait_seconds(failures, "source") for failures in (1, 2, 3)]
+    assert customer_wait_seconds(TokenUnavailable(), 1, "cust_1") == 0
 
 
 @pytest.mark.parametrize("error", REFUSALS)

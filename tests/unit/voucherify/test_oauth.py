@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from poller.config import VoucherifySettings
+from poller.core.backoff import customer_wait_seconds, source_wait_seconds
 from poller.demo.api import Simulator
 from poller.demo.options import SimulatorOptions
 from poller.demo.transport import SimulatorTransport
@@ -17,18 +18,18 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
-    ServerFault,
     SourceError,
     TokenRefused,
     TokenRenewed,
-    TooLarge,
+    TokenUnavailable,
     Unauthorized,
-    Undecodable,
+    Unreachable,
 )
+from poller.journal import ONE_CUSTOMERS
 from poller.model import Checkpoint, CustomerId, Fetch, Query, Walk
 from poller.secret import Secret
 from poller.voucherify.client import VoucherifySource
-from poller.voucherify.oauth import LIFE_SECONDS, LIFE_SECONDS_MAX, LIFE_SECONDS_MIN, OAuth, TokenAnswer, decode_token, life
+from poller.voucherify.oauth import LIFE_SECONDS, LIFE_SECONDS_MAX, LIFE_SECONDS_MIN, OAuth, TokenAnswer, decode_token, life, unanswered
 
 pytestmark = pytest.mark.anyio
 
@@ -137,10 +138,28 @@ async def test_a_token_is_renewed_at_three_quarters_of_its_life_and_not_before()
     assert await bearer(oauth) == ("Bearer second", None)
 
 
+async def test_a_token_that_nobody_has_read_with_serves_until_it_dies() -> None:
+    clock = Clock()
+    oauth = auth(clock)
+    await with_token(oauth, "first")
+    clock.now += 899
+    assert await bearer(oauth) == ("Bearer first", None)
+
+    await with_token(oauth, "second")
+    clock.now += 899
+    assert await bearer(oauth) == ("Bearer second", None)
+
+    await with_token(oauth, "third")
+    clock.now += 900
+    await with_token(oauth, "fourth")
+    assert await bearer(oauth) == ("Bearer fourth", None)
+
+
 async def test_while_one_call_renews_a_token_that_still_lives_the_others_read_with_it() -> None:
     clock = Clock()
     oauth = auth(clock)
     await with_token(oauth, "first")
+    await bearer(oauth)
     clock.now += 700
     renewing = oauth.async_auth_flow(request())
     assert (await anext(renewing)).method == "POST"
@@ -166,6 +185,47 @@ async def test_without_a_token_one_call_asks_and_the_others_wait_for_it_and_read
         await end(renewing, token())
 
     assert carried == [(f"Bearer {CANARY}", None)] * 2
+
+
+async def test_a_call_that_has_waited_for_a_token_is_about_its_customer_from_then_on() -> None:
+    oauth, waiting = auth(Clock()), request()
+    meant = list[type[SourceError]]()
+
+    async def read() -> None:
+        flow = oauth.async_auth_flow(waiting)
+        await anext(flow)
+        meant.append(type(unanswered(waiting, "reset")))
+        await flow.aclose()
+
+    renewing = oauth.async_auth_flow(request())
+    await anext(renewing)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        meant.append(type(unanswered(waiting, "reset")))
+        await end(renewing, token())
+
+    assert meant == [TokenUnavailable, Unreachable]
+
+
+async def test_calls_that_wait_for_a_token_that_is_not_given_do_not_ask_again_but_the_next_one_does() -> None:
+    oauth, ended = auth(Clock()), list[str]()
+
+    async def read() -> None:
+        with pytest.raises(TokenUnavailable) as caught:
+            await anext(oauth.async_auth_flow(request()))
+        ended.append(str(caught.value))
+
+    renewing = oauth.async_auth_flow(request())
+    await anext(renewing)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        assert isinstance(await end(renewing, unread(httpx.Response(429))), Limited)
+
+    assert ended == ["Voucherify gave no OAuth token: another call asked for it in vain"] * 2
+    await with_token(oauth)
 
 
 async def test_a_renewal_that_is_cancelled_leaves_the_way_free_for_the_next() -> None:
@@ -228,13 +288,15 @@ async def test_an_answer_to_an_older_token_does_not_prove_the_newer_one() -> Non
         (httpx.Response(404, html="<h1>Not Found</h1>"), TokenRefused),
         (httpx.Response(307, headers={"location": "https://elsewhere.example/"}), TokenRefused),
         (httpx.Response(429, headers={"retry-after": "7"}), Limited),
-        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), ServerFault),
-        (httpx.Response(200, html="<h1>Hello</h1>"), Undecodable),
-        (httpx.Response(200, json={"token_type": "Bearer"}), Undecodable),
-        (httpx.Response(200, json={"access_token": None}), Undecodable),
-        (httpx.Response(200, json={"access_token": f"{CANARY}\n"}), Undecodable),
-        (httpx.Response(200, json={"access_token": ""}), Undecodable),
-        (httpx.Response(200, json={"access_token": CANARY * 10_000}), TooLarge),
+        (httpx.Response(408), TokenUnavailable),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), TokenUnavailable),
+        (httpx.Response(204), TokenUnavailable),
+        (httpx.Response(200, html="<h1>Hello</h1>"), TokenUnavailable),
+        (httpx.Response(200, json={"token_type": "Bearer"}), TokenUnavailable),
+        (httpx.Response(200, json={"access_token": None}), TokenUnavailable),
+        (httpx.Response(200, json={"access_token": f"{CANARY}\n"}), TokenUnavailable),
+        (httpx.Response(200, json={"access_token": ""}), TokenUnavailable),
+        (httpx.Response(200, json={"access_token": CANARY * 10_000}), TokenUnavailable),
     ],
     ids=lambda value: f"{value.status_code}" if isinstance(value, httpx.Response) else value.__name__,
 )
@@ -246,6 +308,8 @@ async def test_an_answer_without_a_token_says_so_and_blames_no_customer(answer: 
     assert type(caught) is error
     assert str(caught).endswith("while asking for an OAuth token")
     assert CANARY not in f"{caught} {caught!r}"
+    assert not isinstance(caught, ONE_CUSTOMERS)
+    assert customer_wait_seconds(caught, 1, "c") == 0 < source_wait_seconds(caught, 1)
 
 
 async def test_a_credential_that_no_header_can_carry_asks_for_no_token() -> None:
@@ -263,13 +327,20 @@ async def test_a_credential_that_no_header_can_carry_asks_for_no_token() -> None
         ({"expires_at": 2_000_300}, 300),
         ({}, LIFE_SECONDS),
         ({"expires_in": math.nan}, LIFE_SECONDS),
+        ({"expires_in": "soon"}, LIFE_SECONDS),
+        ({"expires_in": True}, LIFE_SECONDS),
+        ({"expires_in": []}, LIFE_SECONDS),
+        ({"expires_in": 10**400}, LIFE_SECONDS),
+        ({"expires_in": "600"}, 600),
+        ({"expires_in": "soon", "expires_at": 2_000_300}, 300),
+        ({"expires_in": 0, "expires_at": 2_000_300}, 300),
         ({"expires_in": 0}, LIFE_SECONDS_MIN),
         ({"expires_in": -5}, LIFE_SECONDS_MIN),
         ({"expires_at": 1}, LIFE_SECONDS_MIN),
         ({"expires_in": 1e12}, LIFE_SECONDS_MAX),
     ],
 )
-async def test_a_life_is_taken_as_said_within_bounds(said: dict[str, float], seconds: float) -> None:
+async def test_a_life_is_taken_as_said_within_bounds(said: dict[str, Any], seconds: float) -> None:
     assert life(TokenAnswer(CANARY, **said), server_time=2_000_000) == seconds
 
 
@@ -286,6 +357,69 @@ async def test_a_token_is_not_shown() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- through the real client
+
+
+class Endpoint(httpx.AsyncBaseTransport):
+    """Issues tokens, or fails to in a given way; refuses each read and quotes what it was sent."""
+
+    def __init__(self, value: str = CANARY, fails: Exception | None = None, hangs: bool = False) -> None:
+        self.value, self.fails, self.hangs = value, fails, hangs
+
+    async def handle_async_request(self, asked: httpx.Request) -> httpx.Response:
+        if self.hangs:
+            await anyio.sleep_forever()
+        if self.fails is not None:
+            raise self.fails
+        if asked.method == "POST":
+            return token(self.value)
+        said = msgspec.json.encode({"code": 401, "message": asked.headers["Authorization"], "details": "x" * 250 + self.value})
+        return unread(httpx.Response(401, content=said.replace(b"/", b"\\/")))
+
+
+async def failure_of(endpoint: Endpoint, calls: int = 1, **given: Any) -> SourceError:
+    """What the last of so many calls ends in."""
+    settings = VoucherifySettings(url=BASE, auth="oauth", app_id=Secret("the-id"), app_token=Secret("the-secret"), **given)
+    caught: SourceError | None = None
+    async with VoucherifySource(settings, endpoint) as reading:
+        for _ in range(calls):
+            with pytest.raises(SourceError) as raised:
+                await reading.fetch(Fetch(CustomerId("c"), 0, Query(), 0, Walk(sent=0, low_ms=0), None, Checkpoint(cursor_ms=0)))
+            caught = raised.value
+    assert caught is not None
+    return caught
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint(fails=httpx.ConnectError("refused")), Endpoint(fails=OSError()), Endpoint(hangs=True)])
+async def test_a_token_that_cannot_be_asked_for_is_no_customers_fault(endpoint: Endpoint) -> None:
+    caught = await failure_of(endpoint, timeout_seconds=0.02)
+
+    assert type(caught) is TokenUnavailable
+    assert str(caught).endswith("while asking for an OAuth token")
+
+
+async def test_a_read_with_a_token_that_is_not_answered_is_about_its_customer() -> None:
+    endpoint = Endpoint()
+    settings = VoucherifySettings(url=BASE, auth="oauth", app_id=Secret("the-id"), app_token=Secret("the-secret"))
+    order = Fetch(CustomerId("c"), 0, Query(), 0, Walk(sent=0, low_ms=0), None, Checkpoint(cursor_ms=0))
+    async with VoucherifySource(settings, endpoint) as reading:
+        with pytest.raises(TokenRenewed):
+            await reading.fetch(order)
+        endpoint.fails = httpx.ReadError("reset")
+
+        with pytest.raises(Unreachable, match="ReadError: reset$"):
+            await reading.fetch(order)
+
+
+@pytest.mark.parametrize("value", [CANARY, "canary/with+slashes==", 'canary"quoted\\', "canary" * 100])
+async def test_what_an_api_quotes_of_the_token_is_not_passed_on(value: str) -> None:
+    caught = await failure_of(Endpoint(value), calls=2)
+
+    assert type(caught) is Unauthorized
+    assert "<secret>" in str(caught) and "canary" not in f"{caught} {caught!r}"
+
+
+async def test_a_very_short_token_does_not_blot_out_what_an_api_says() -> None:
+    assert "HTTP 401 message='Bearer x'" in str(await failure_of(Endpoint("x"), calls=2))
 
 
 def fetch(simulator: Simulator) -> Fetch:

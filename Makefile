@@ -24,6 +24,10 @@ test: $(VENV)/.installed-dev ## Every suite: unit, property, simulation, integra
 	@$(BIN)/python -m pytest $(wildcard $(SUITES:%=tests/%)) \
 		--durations=10 --durations-min=1 --cov=poller.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
+.PHONY: sim
+sim: $(VENV)/.installed-dev ## Drawn days in virtual time: SEEDS=100 of them (FIRST=1), or one SEED=17, played twice
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --first $(or $(FIRST),1))
+
 .PHONY: faults
 faults: $(VENV)/.installed-dev ## Every fault that Kafka and kills can bring, a quarter of an hour; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.fault --write

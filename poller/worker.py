@@ -307,6 +307,7 @@ class Worker:
         return not self._draining or self._engine.in_flight > 0 or self._engine.unpublished(partition)
 
     async def _restore(self, partition: int, writer: Writer) -> None:
+        await checkpoint_if_cancelled()  # taken in the very moment in which it was opened
         restored = writer.restored
         refusal = self._engine.ownership_refusal(restored)
         if refusal is not None:
@@ -333,6 +334,7 @@ class Worker:
                         return
                 case Wait(until=until):
                     await self._bell.wait(until - now)
+                    await checkpoint_if_cancelled()  # a bell that rang just before the partition was taken hides that it was
 
     async def _append(self, commit: Commit, writer: Writer) -> None:
         began = self._clock()

@@ -463,10 +463,11 @@ class Engine:
             self._schedule(fetch.partition, fetch.customer, customer, None)
 
     def _again(self, fetch: Fetch) -> None:
-        """Order the same anew, in its turn."""
-        customer = self._standing(fetch)
-        if customer is not None:
-            self._schedule(fetch.partition, fetch.customer, customer, None)
+        """Order the same anew, before all others: in its turn, where every second call goes into a token, it might meet each and never be read."""
+        customer, owned = self._standing(fetch), self._owned.get(fetch.partition)
+        if customer is not None and owned is not None:
+            customer.scheduled = True
+            owned.schedule.put_first(fetch.customer)
 
     def _way_refused(self, fetch: Fetch) -> Batch | None:
         outcome = walk.stuck(replace(fetch.walk, calls=fetch.walk.calls + 1))

@@ -13,12 +13,15 @@ class Customer:
     __slots__ = ("checkpoint", "error", "failures", "last_read", "scheduled", "walk")
 
     def __init__(self, checkpoint: Checkpoint | None, now: float = math.inf) -> None:
-        """`now`: the checkpoint may have been written by another process, whose clock was ahead of ours."""
+        """`now`: a last read that lies ahead of it, as another process may have written it by its own clock, says nothing; taken for now, it
+        would go behind all others each time that the partition is restored, and never be read.
+        """
         self.checkpoint = checkpoint
         self.walk: Walk | None = None
         self.failures = 0
         self.error = ""
-        self.last_read = -math.inf if checkpoint is None or checkpoint.last_read is None else min(checkpoint.last_read, now)
+        said = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
+        self.last_read = said if said <= now else -math.inf
         self.scheduled = False
 
 

@@ -33,6 +33,10 @@ class Schedule:
         """More pages wait: before all others."""
         self._pages.append(customer)
 
+    def put_first(self, customer: CustomerId) -> None:
+        """Taken, but not read: before everybody."""
+        self._pages.appendleft(customer)
+
     def put_backfill(self, customer: CustomerId) -> None:
         """More pages of the past wait: every second call."""
         self._backfills.append(customer)

@@ -12,6 +12,7 @@ import re
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
@@ -160,10 +161,10 @@ PACES = (
 )
 
 
-def measure(times: int = 3) -> tuple[list[Figure], dict[str, Profile]]:
+def measure(times: int = 3, paces: Sequence[Pace] = PACES) -> tuple[list[Figure], dict[str, Profile]]:
     """And where the time went, by pace."""
     figures, profiles = [], {}
-    for pace in PACES:
+    for pace in paces:
         run = anyio.run(bench, pace.calls_per_minute, pace.customers, pace.reads, times)
         figures.append(Figure(f"CPU of a read, {pace.name}", "ms", run.cpu_ms, at_most=pace.goal_ms))
         figures.append(Figure(f"CPU of an activity, {pace.name}", "µs", [ms / ACTIVITIES * 1000 for ms in run.cpu_ms]))

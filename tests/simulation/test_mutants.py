@@ -11,13 +11,17 @@ import pytest
 from poller.core import dedupe
 from poller.core.budget import Budget, Cycle, Terms
 from poller.core.engine import Engine, Policy
+from poller.core.schedule import Schedule
 from poller.errors import LogUnavailable, SourceError
 from poller.kafka.memory import MemoryLog, MemoryWriter
 from poller.kafka.record import Destination, records_of
-from poller.model import Batch, Fetch, Ledger, Ownership
+from poller.model import Batch, CustomerId, Fetch, Ledger, Ownership
+from tests.support import judges
 from tests.support.world import EPOCH, Objection, Plan, World, run, run_in
 
 PLAN = Plan(seed=11, hours=1.0, kills=8, commit_failures=0.1)
+FAILING_PLAN = Plan(seed=11, hours=1.0, kills=0, rebalances=0, outages=0, commit_failures=0)
+CALM_PLAN = Plan(seed=13, hours=0.5, kills=0, rebalances=0, outages=0, call_failures=0, commit_failures=0)
 
 
 @contextmanager
@@ -86,7 +90,7 @@ def test_a_failed_call_that_forgets_its_customer_loses_something() -> None:
         engine._landed(fetch)
 
     with swapped(Engine, "fetch_failed", forgetful):
-        world = run(Plan(seed=11, hours=1.0, kills=0, rebalances=0, outages=0, commit_failures=0))
+        world = run(FAILING_PLAN)
 
     with pytest.raises(Objection):
         world.judge_safety()
@@ -132,3 +136,48 @@ def test_a_budget_that_is_forgotten_at_a_restart_is_overspent() -> None:
 
     with pytest.raises(Objection):
         world.judge_cycle()
+
+
+def test_the_same_plans_without_a_mutant_satisfy_every_judge() -> None:
+    """Or an objection to a mutant would say nothing."""
+    for plan in (PLAN, FAILING_PLAN, CYCLE_PLAN, CALM_PLAN):
+        run(plan).judge()
+
+
+def test_a_checkpoint_in_another_transaction_than_its_records_is_seen_to_be_ahead_of_them() -> None:
+    commit = MemoryLog.commit
+
+    async def checkpoint_first(log: MemoryLog, partition: int, epoch: int, batches: Sequence[Batch], ownership: Ownership) -> None:
+        records = records_of(batches, ownership, Destination(partition=partition, source_url=log._source_url, limits=log.kafka.limits))
+        log.kafka.commit(partition, epoch, [record for record in records if record.topic == "checkpoints"])
+        await commit(log, partition, epoch, batches, ownership)
+
+    with swapped(MemoryLog, "commit", checkpoint_first):
+        world = run(PLAN)
+
+    with pytest.raises(Objection, match="covers"):
+        judges.judge_state(world)
+
+
+def test_whoever_was_read_last_being_read_next_is_not_fresh() -> None:
+    put = Schedule.put
+
+    def last_first(schedule: Schedule, customer: CustomerId, due: float) -> None:
+        put(schedule, customer, 2 * EPOCH - due if due > EPOCH else due)
+
+    with swapped(Schedule, "put", last_first):
+        world = run(CALM_PLAN)
+
+    with pytest.raises(Objection, match="delay"):
+        world.judge_freshness()
+
+
+def test_a_failed_call_that_forgets_its_customer_leaves_it_unread() -> None:
+    def forgetful(engine: Engine, fetch: Fetch, error: SourceError, now: float) -> None:
+        engine._landed(fetch)
+
+    with swapped(Engine, "fetch_failed", forgetful):
+        world = run(FAILING_PLAN)
+
+    with pytest.raises(Objection, match="no longer read"):
+        world.judge_liveness()

@@ -1,21 +1,19 @@
 """The whole program for hours of virtual time: the simulated API, the log in memory, and processes that are started and killed.
 
-Everything follows from one seed. The judges at the end know nothing of how the program works: they compare what a reader of the log has
-seen with what the API has shown, and count the calls that arrived there.
+Everything follows from one seed. The judges at the end (`tests/support/judges.py`) know nothing of how the program works.
 """
 
-import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from hashlib import blake2b
 from random import Random
-from statistics import median
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from poller.config import Secret, VoucherifySettings
+from poller.core.budget import Cycle
 from poller.core.engine import Engine, Policy
 from poller.demo.api import Simulator
 from poller.demo.options import SimulatorOptions
@@ -27,47 +25,19 @@ from poller.model import CustomerId
 from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
+from tests.support import judges
+from tests.support.judges import Objection, quantile
+from tests.support.plan import Plan, options_of
 from tests.support.virtual_time import run_in_virtual_time
 
-
-class Objection(AssertionError):
-    """What a judge has found."""
-
+__all__ = ["EPOCH", "Objection", "Plan", "Process", "World", "options_of", "quantile", "run", "run_in"]
 
 EPOCH = 1_800_000_000.0
 URL = "http://simulator.invalid"
-WINDOW_SECONDS = 60.0
-CALL_SECONDS_MAX = 2.0
-"""One call and its commit, retried once."""
+LOOKS = 12
+"""So often the state in the log is compared with the data, while all goes on."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What happens in one simulation."""
-
-    seed: int
-    hours: float = 2.0
-    customers: int = 20
-    replicas: int = 2
-    partitions: int = 1
-    calls_per_minute: float = 60
-    calls_in_flight_max: int = 4
-    lookback_seconds: float = 60
-    late_seconds_max: float = 30
-    call_failures: float = 0.05
-    commit_failures: float = 0.02
-    kills: int = 10
-    rebalances: int = 5
-    outages: int = 1
-    auth: Literal["token", "oauth"] = "token"
-    token_seconds: float = 900
-
-    def __str__(self) -> str:
-        return (
-            f"seed={self.seed} hours={self.hours:g} customers={self.customers} replicas={self.replicas} partitions={self.partitions} "
-            f"calls={self.calls_per_minute:g}/min late<={self.late_seconds_max:g}s fail={self.call_failures:.0%} "
-            f"abort={self.commit_failures:.0%} kills={self.kills} rebalances={self.rebalances} outages={self.outages}"
-        )
+CRASHES_IN_A_LOOP = 4
 
 
 @dataclass
@@ -86,25 +56,42 @@ class Told:
 class Process:
     """One life of the program."""
 
-    def __init__(self, world: "World", policy: Policy) -> None:
-        self.log = MemoryLog(world.kafka, world.clock, source_url=URL)
+    def __init__(self, world: "World", policy: Policy, skew_seconds: float = 0.0) -> None:
+        self._world = world
+        self._skew_seconds = skew_seconds
+        self.log = MemoryLog(world.kafka, self.clock, source_url=URL)
         self.told = Told()
         self.engine = Engine(policy)
         self.engine.watch([CustomerId(name) for name in world.simulator.customers])
         self.ended = False
-        self._world = world
+        self.crash: Exception | None = None
         self._scope = anyio.CancelScope()
         settings = VoucherifySettings(
-            url=URL, auth=world.plan.auth, app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token")
+            url=URL,
+            endpoint=world.plan.endpoint,
+            auth=world.plan.auth,
+            app_id=Secret("simulator-app-id"),
+            app_token=Secret("simulator-app-token"),
         )
         self._source = VoucherifySource(settings, SimulatorTransport(world.simulator))
-        self.worker = Worker(self.engine, self._source, self.log, world.clock, Journal(Telemetry(self.told)))
+        self.worker = Worker(self.engine, self._source, self.log, self.clock, Journal(Telemetry(self.told)))
+
+    def clock(self) -> float:
+        """The time as this process has it."""
+        return self._world.clock() + self._skew_seconds
 
     async def run(self) -> None:
         with self._scope:
             async with self._source:
                 await self.worker.run()
         self.ended = True
+
+    async def run_guarded(self) -> None:
+        """The same, but whatever ends it is left to a judge, who tells the plan that did it."""
+        try:
+            await self.run()
+        except Exception as error:  # noqa: BLE001  # any
+            self.crash = error
 
     def kill(self) -> None:
         """As kill -9: nothing that it does from now on reaches anybody."""
@@ -120,31 +107,51 @@ class World:
         self._ended_at: float | None = None
         self.random = Random(f"{plan.seed}/world")
         self.simulator = Simulator(options or options_of(plan), self.clock)
+        self._calm = self.simulator.options
         faults = Faults(before_commit=plan.commit_failures / 2, after_commit=plan.commit_failures / 2, open=plan.commit_failures)
-        self.kafka = MemoryKafka(partitions=plan.partitions, commit_seconds=0.02, faults=faults, seed=plan.seed)
+        self.kafka = MemoryKafka(
+            partitions=plan.partitions, session_seconds=plan.session_seconds, commit_seconds=0.02, faults=faults, seed=plan.seed
+        )
         self.processes: list[Process] = []
+        self.all_processes: list[Process] = []
         self.lives = 0
+        self.disturbed: list[tuple[float, float]] = []
+        """Spans of time, in seconds of the loop's clock, in which a fault excuses that nothing is published."""
+        self.objections: list[Objection] = []
+        """What looking at the state has found on the way."""
 
     def clock(self) -> float:
         """Goes on while it is run, and stands still for the judges."""
         return EPOCH + anyio.current_time() if self._ended_at is None else self._ended_at
 
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return self.clock() - EPOCH
+
     def policy(self) -> Policy:
         plan = self.plan
+        limit, window_seconds = plan.window
         return Policy(
             start="earliest",
             lookback_ms=round(plan.lookback_seconds * 1000),
-            calls_limit=plan.calls_per_minute,
+            calls_limit=limit,
+            calls_window_seconds=window_seconds,
+            cycle=cycle_of(plan),
             calls_in_flight_max=plan.calls_in_flight_max,
+            lease_seconds=plan.session_seconds / 2,
             url=URL,
+            endpoint=plan.endpoint,
             owner=f"life {self.lives}",
         )
 
     def start(self, tasks: TaskGroup) -> Process:
         self.lives += 1
-        process = Process(self, self.policy())
+        most = 0.0 if self.plan.calls_per_cycle else self.plan.skew_seconds  # whose clock is wrong does not know when a cycle ends
+        process = Process(self, self.policy(), Random(f"{self.plan.seed}/skew/{self.lives}").uniform(-most, most))
         self.processes.append(process)
-        tasks.start_soon(process.run)
+        self.all_processes.append(process)
+        tasks.start_soon(process.run_guarded)
         return process
 
     async def live(self) -> None:
@@ -162,99 +169,151 @@ class World:
         self._ended_at = self.clock()
 
     def faults(self) -> list[tuple[float, str]]:
-        plan = self.plan
+        plan, seconds = self.plan, self.plan.hours * 3600
         names = ["kill"] * plan.kills + ["rebalance"] * plan.rebalances + ["outage"] * plan.outages
-        return sorted((self.random.uniform(0, plan.hours * 3600), name) for name in names)
+        names += ["restart"] * plan.restarts + ["stall"] * plan.stalls + ["expulsion"] * plan.expulsions
+        names += ["api_outage"] * plan.api_outages + ["revocation"] * plan.revocations
+        faults = [(self.random.uniform(0, seconds), name) for name in names]
+        for _ in range(plan.crash_loops):
+            at = self.random.uniform(0, seconds)
+            faults += [(at := at + self.random.uniform(0.1, 1.5 * plan.session_seconds), "crash") for _ in range(CRASHES_IN_A_LOOP)]
+        faults += [(seconds * (look + 1) / (LOOKS + 1), "look") for look in range(LOOKS)]
+        return sorted(faults)
 
-    def strike(self, fault: str, tasks: TaskGroup) -> None:
+    def strike(self, fault: str, tasks: TaskGroup) -> None:  # noqa: C901  # one case a kind of fault
+        random, session_seconds = self.random, self.plan.session_seconds
         match fault:
-            case "kill":
-                victim = self.random.choice(self.processes)
+            case "look":
+                self._look()
+            case "kill" | "crash":
+                owners = [process for process in self.processes if process.engine.owned]
+                victim = random.choice(owners if owners and fault == "crash" else self.processes)
                 victim.kill()
-                self.processes.remove(victim)
-                self.start(tasks)
+                self._replace(victim, tasks)
+                self.disturb(session_seconds + TURBULENCE_SECONDS, lost=True)
+            case "restart":
+                victim = random.choice(self.processes)
+                victim.worker.drain()
+                self._replace(victim, tasks)
+                self.disturb(DRAIN_SECONDS + TURBULENCE_SECONDS, lost=True)
             case "rebalance":
                 self.kafka.rebalance()
+                self.disturb(TURBULENCE_SECONDS)
+            case "expulsion":
+                member = random.choice(self.processes).log.member
+                if member is not None:
+                    self.kafka.expel(member)
+                self.disturb(TURBULENCE_SECONDS, lost=True)
+            case "stall":
+                self._stall(random.choice(self.processes), random.uniform(0.5, 3) * session_seconds, tasks)
             case "outage":
-                self.kafka.break_down(self.random.uniform(1, 60))
+                seconds = random.uniform(1, 60)
+                self.kafka.break_down(seconds)
+                self.disturb(seconds + LOG_BACKOFF_SECONDS + TURBULENCE_SECONDS, lost=True)
+            case "api_outage":
+                self._api_outage(random.uniform(5, 300), tasks)
+            case "revocation":
+                self.simulator.tokens.revoke_all()
+
+    def _look(self) -> None:
+        try:
+            judges.judge_state(self)
+        except Objection as objection:
+            self.objections.append(objection)
+
+    def disturb(self, seconds: float, *, lost: bool = False) -> None:
+        """From now on for so long; `lost`: a new owner counts the calls as made that the last one was granted."""
+        calls = judges.GRANT_CALLS / judges.partition_calls_per_second(self.plan) if lost else 0
+        self.disturbed.append((self.seconds, self.seconds + seconds + calls))
+
+    def _replace(self, victim: Process, tasks: TaskGroup) -> None:
+        self.processes.remove(victim)
+        self.start(tasks)
+
+    def _stall(self, process: Process, seconds: float, tasks: TaskGroup) -> None:
+        async def go_on() -> None:
+            await anyio.sleep(seconds)
+            process.log.stall(False)
+
+        process.log.stall()
+        tasks.start_soon(go_on)
+        self.disturb(seconds + self.plan.session_seconds + TURBULENCE_SECONDS, lost=True)
+
+    def _api_outage(self, seconds: float, tasks: TaskGroup) -> None:
+        async def mend() -> None:
+            await anyio.sleep(seconds)
+            self.simulator.set_options(self._calm)
+
+        what: dict[str, Any] = self.random.choice(
+            (
+                {"error_rate": 1.0},
+                {"disconnect_rate": 1.0, "error_rate": 0.0},
+                {"hang_rate": 1.0, "error_rate": 0.0},
+                {"calls_per_window": 0},
+            )
+        )
+        self.simulator.change(**what)
+        tasks.start_soon(mend)
+        self.disturb(seconds + API_BACKOFF_SECONDS)
 
     async def settle(self) -> None:
         """No new activities; every customer is read twice more, well after the last one was shown."""
+        await anyio.sleep(max(0.0, max((until for _, until in self.disturbed), default=0.0) - anyio.current_time()))
         self.simulator.freeze()
-        rounds = 2 * self.plan.customers / self.plan.calls_per_minute * 60
-        await anyio.sleep(self.plan.late_seconds_max + 4 * rounds + 120)
+        rounds = max(judges.round_seconds(self.plan), self.plan.customers / self.plan.calls_per_minute * 60)
+        await anyio.sleep(self.plan.late_seconds_max + 5 * rounds + 120)
 
-    # The judges.
+    # What there is to judge.
 
     def published(self) -> list[Record]:
         return self.kafka.read_committed("activities")
 
+    def delays(self) -> list[float]:
+        return judges.delays(self)
+
     def judge_safety(self) -> None:
-        """Nothing lost, nothing twice, nothing invented, nothing changed."""
-        truth = self.simulator.truth(lookback_seconds=self.plan.lookback_seconds, raw=True)
-        shown = {(one.customer, one.id): one for one in truth.activities}
-        seen = Counter((header(record, "ce_subject"), header(record, "ce_id")) for record in self.published())
-        twice = {key: count for key, count in seen.items() if count > 1}
-        lost = [(one.customer, one.id) for one in truth.must if (one.customer, one.id) not in seen and one.topic == "activities"]
-        invented = seen.keys() - shown.keys()
-        if lost or twice or invented:
-            raise Objection(f"lost {len(lost)}, twice {len(twice)}, invented {len(invented)}: {[*lost, *twice, *invented][:3]}")
-        for record in self.published():
-            one = shown[header(record, "ce_subject"), header(record, "ce_id")]
-            if (record.key, record.value) != (one.type.encode(), one.raw):
-                raise Objection(f"changed: {one.id}")
+        judges.judge_safety(self)
 
     def judge_budget(self) -> int:
-        """The most calls that arrived in a window."""
-        most = self.simulator.calls_in_window_max(WINDOW_SECONDS)
-        if most > self.plan.calls_per_minute:
-            raise Objection(f"{most} calls in {WINDOW_SECONDS:g} s")
-        return most
-
-    def delays(self) -> list[float]:
-        """Seconds from being shown to being committed."""
-        shown_at = {(one.customer, one.id): one.shown_at for one in self.simulator.truth().activities}
-        return [
-            EPOCH + at - shown_at[header(record, "ce_subject"), header(record, "ce_id")]
-            for at, record in self.kafka.read_timed("activities")
-        ]
+        return judges.judge_budget(self)
 
     def judge_freshness(self) -> float:
-        """The median delay: within twice that of evenly spaced reads with every call of the budget, which is N/(2B), and what a call takes."""
-        middle = median(self.delays())
-        if middle > 2 * self.plan.customers / (2 * self.plan.calls_per_minute) * 60 + CALL_SECONDS_MAX:
-            raise Objection(f"the median delay is {middle:.1f} s")
-        return middle
+        return judges.judge_freshness(self)
+
+    def judge_liveness(self) -> None:
+        judges.judge_liveness(self)
+
+    def judge(self) -> judges.Figures:
+        """All of them."""
+        return judges.judge(self)
+
+    def trace(self) -> list[Any]:
+        """All that happened, to be compared with another run's: calls, records and when they were committed, and what each process said."""
+        topics = [self.kafka.read_timed(topic) for topic in ("activities", "checkpoints", "dead_letters")]
+        return [list(self.simulator.calls), topics, [process.told.events for process in self.all_processes]]
+
+    def digest(self) -> str:
+        return blake2b(repr(self.trace()).encode(), digest_size=6).hexdigest()
+
+
+TURBULENCE_SECONDS = 8.0
+"""All members learn of a rebalance and join, and what is theirs is opened, once more where that fails."""
+DRAIN_SECONDS = 30.0
+LOG_BACKOFF_SECONDS = 10.0
+API_BACKOFF_SECONDS = 360.0
+"""All calls wait for up to a minute, and a customer for up to five."""
+
+
+def cycle_of(plan: Plan) -> Cycle | None:
+    """The cycle, in the time zone in which it ends at midnight after so many hours."""
+    if plan.calls_per_cycle is None:
+        return None
+    end = datetime.fromtimestamp(EPOCH, UTC) + timedelta(hours=round(plan.cycle_hours))
+    zone = timezone(timedelta(hours=-end.hour if end.hour < 12 else 24 - end.hour))
+    return Cycle(calls=plan.calls_per_cycle, reset_day=end.astimezone(zone).day, zone=zone)
 
 
 SomeWorld = TypeVar("SomeWorld", bound=World)
-
-
-def options_of(plan: Plan) -> SimulatorOptions:
-    return SimulatorOptions(
-        seed=plan.seed,
-        customers=plan.customers,
-        activities_per_customer_day=400,
-        peak_minute=60,
-        late_rate=0.2,
-        late_seconds_mean=plan.late_seconds_max / 4,
-        late_seconds_max=plan.late_seconds_max,
-        calls_per_window=None,
-        token_seconds=plan.token_seconds,
-        latency_seconds=0.3,
-        error_rate=plan.call_failures * 0.4,
-        disconnect_rate=plan.call_failures * 0.2,
-        hang_rate=plan.call_failures * 0.1,
-        garbage_rate=plan.call_failures * 0.1,
-        slow_rate=plan.call_failures * 0.2,
-        duplicate_rate=0.05,
-    )
-
-
-def header(record: Record, name: str) -> str:
-    value = next((value for key, value in record.headers if key == name), None)
-    assert value is not None, f"a record without {name}"
-    return value.decode()
 
 
 def run(plan: Plan) -> World:
@@ -271,8 +330,3 @@ async def _run(world_class: type[SomeWorld], plan: Plan) -> SomeWorld:
     world = world_class(plan)
     await world.live()
     return world
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]

@@ -282,6 +282,18 @@ def test_a_secret_given_twice_is_a_contradiction(tmp_path: Path) -> None:
     assert "POLLER_VOUCHERIFY_APP_TOKEN and POLLER_VOUCHERIFY_APP_TOKEN_FILE" in the_fault_with(VOUCHERIFY_APP_TOKEN_FILE=str(file))
 
 
+def test_oauth_is_refused_where_calls_are_so_far_apart_that_each_would_go_into_a_token() -> None:
+    for given in ({"CALLS_PER_HOUR": "4"}, {"CALLS_PER_MINUTE": "0.05"}, {"CALLS_PER_CYCLE": "3000"}):
+        assert the_fault_with(**given, VOUCHERIFY_AUTH="oauth").startswith("POLLER_VOUCHERIFY_AUTH='oauth': with POLLER_CALLS_PER_")
+        assert loaded(**given).voucherify.auth == "token"
+
+    assert (
+        "there are 20 minutes between two calls, and a token lives 15: set it to `token`, or allow 5 calls an hour or more"
+        in the_fault_with(VOUCHERIFY_AUTH="oauth", CALLS_PER_HOUR="3")
+    )
+    assert loaded(VOUCHERIFY_AUTH="oauth", CALLS_PER_HOUR="5").voucherify.auth == "oauth"
+
+
 def test_a_staleness_that_the_budget_cannot_keep_is_refused_with_the_numbers() -> None:
     customers = ",".join(f"c{number}" for number in range(100))
 

@@ -631,8 +631,49 @@ def test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call()
     first = fetch(running)
     running.fetch_failed(first, TokenRenewed(), NOW)
 
-    assert (fetch(running).customer, fetch(running)) == (B, first)  # who waits as long and has not been tried comes before
+    assert (fetch(running), fetch(running).customer) == (first, B)
     assert running.paused_until == -math.inf
+
+
+@pytest.mark.parametrize("read_before", [{}, {"a": checkpoint(0, last_read=1), "b": checkpoint(0, last_read=1)}], ids=["backfill", "pages"])
+def test_calls_that_go_into_tokens_do_not_change_in_which_order_customers_are_read(read_before: dict[str, Checkpoint]) -> None:
+    def order_of(tokens: bool) -> str:
+        running, so_far = engine(A, B, C, found=owned_before(**read_before)), ""
+        for number in range(20):
+            if tokens:
+                running.fetch_failed(fetch(running, NOW + number), TokenRenewed(), NOW + number)
+            order = fetch(running, NOW + number)
+            pages = so_far.count(order.customer)
+            shown = full(5 * pages + 1) if order.customer != B and pages < 7 else ()
+            running.page_received(order, page(*shown, date=NOW + number), NOW + number)
+            commit_all(running, NOW + number)
+            so_far += order.customer
+        return so_far
+
+    assert order_of(tokens=True) == order_of(tokens=False)
+    assert set(order_of(tokens=True)) == {A, B, C}
+
+
+def test_a_call_that_went_into_a_token_comes_before_others_who_have_pages_waiting() -> None:
+    running = engine(A, B, found=owned_before(a=checkpoint(0, last_read=1), b=checkpoint(0, last_read=2)))
+    for order in (fetch(running), fetch(running)):
+        running.page_received(order, page(*full(1), date=NOW), NOW)
+    commit_all(running)
+    first = fetch(running)
+    running.fetch_failed(first, TokenRenewed(), NOW)
+
+    assert (fetch(running), fetch(running).customer) == (first, B)
+
+
+def test_a_call_that_went_into_a_token_while_its_partition_is_suspended_is_made_again_once_it_is_restored() -> None:
+    running = engine(A)
+    order = fetch(running)
+    running.suspended(0)
+    running.fetch_failed(order, TokenRenewed(), NOW)
+    running.assigned(0, Restored({}, ownership(ledger=Ledger(1_000))), NOW)
+    commit_all(running)
+
+    assert fetch(running).customer == A
 
 
 def test_a_call_that_went_into_a_token_leaves_a_partition_that_was_taken_alone() -> None:

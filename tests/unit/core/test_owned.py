@@ -34,4 +34,23 @@ def test_an_owner_whose_clock_was_ahead_leaves_nobody_unread() -> None:
 
     order = [next_read(engine, NOW + second) for second in range(4)]
 
-    assert order == ["read_before", "ahead", "read_before", "ahead"]
+    assert order == ["ahead", "read_before", "ahead", "read_before"]
+
+
+def test_an_owner_whose_clock_was_ahead_leaves_nobody_unread_though_the_partition_is_restored_again_and_again() -> None:
+    engine = Engine(Policy(calls_limit=60_000))
+    engine.partitioned(1)
+    engine.watch([CustomerId("ahead"), CustomerId("read_before")])
+    engine.confirmed(math.inf)
+    order: list[CustomerId] = []
+    for second in range(3):
+        read_at = NOW - 10 if not order else NOW + second - 1
+        found = restored(
+            Ledger(100), ahead=checkpoint(NOW - 300, last_read=NOW + 3_600), read_before=checkpoint(NOW - 310, last_read=read_at)
+        )
+        engine.assigned(0, found, NOW + second)
+        publish(engine, NOW + second)
+        order.append(next_read(engine, NOW + second))
+        engine.suspended(0)
+
+    assert order == ["ahead", "ahead", "ahead"]

@@ -105,3 +105,12 @@ def test_everybody_who_stands_here_counts() -> None:
     schedule.put_backfill(C)
 
     assert len(schedule) == 3
+
+
+def test_who_was_taken_and_not_read_comes_before_everybody() -> None:
+    schedule = Schedule()
+    schedule.put(A, 0)
+    schedule.put_page(B)
+    schedule.put_first(C)
+
+    assert [schedule.take(10) for _ in range(3)] == [C, B, A]

@@ -1,0 +1,68 @@
+"""Who owns a partition: written down before the first call, given up when fenced, and never somebody else's."""
+
+import anyio
+import msgspec
+
+from poller.kafka.memory import Hold
+from poller.kafka.record import OWNERSHIP_KEY
+from tests.support.virtual_time import pass_time, run_in_virtual_time
+from tests.support.world import Plan, Process, World
+
+CALM = Plan(seed=1, customers=5, replicas=1, kills=0, rebalances=0, outages=0, call_failures=0, commit_failures=0, late_seconds_max=5)
+
+
+def test_who_was_fenced_opens_the_partition_again_only_once_the_group_confirms_that_it_is_its_own() -> None:
+    async def epochs() -> tuple[int, int, int]:
+        world = World(CALM)
+        async with anyio.create_task_group() as tasks:
+            process = world.start(tasks)
+            await pass_time(30)
+            process.log.stall()
+            fenced = world.kafka.fence(0)
+            await pass_time(4)  # less than half a session: it calls, and its commit is refused; whoever backs off alone is back by then
+            unconfirmed = world.kafka._epochs[0]
+            process.log.stall(False)
+            await pass_time(10)
+            process.worker.drain()
+        return fenced, unconfirmed, world.kafka._epochs[0]
+
+    fenced, unconfirmed, confirmed = run_in_virtual_time(epochs)
+
+    assert (unconfirmed, confirmed > fenced) == (fenced, True)
+
+
+def test_an_owner_is_written_down_before_it_makes_a_call() -> None:
+    async def lived() -> tuple[int, bytes, int]:
+        world = World(CALM)
+        world.kafka.hold = hold = Hold()
+        async with anyio.create_task_group() as tasks:
+            process = world.start(tasks)
+            await hold.reached.wait()
+            await pass_time(8)
+            before = len(world.simulator.calls)
+            hold.over.set()
+            await pass_time(20)
+            process.worker.drain()
+        return before, world.kafka.read_committed("checkpoints")[0].key, len(world.simulator.calls)
+
+    before, first, after = run_in_virtual_time(lived)
+
+    assert (before, first, after > 0) == (0, OWNERSHIP_KEY, True)
+
+
+def test_checkpoints_of_another_project_end_the_worker_though_the_log_lets_them_pass() -> None:
+    async def lived() -> tuple[str, int]:
+        world = World(CALM)
+        async with anyio.create_task_group() as tasks:
+            first = world.start(tasks)
+            await pass_time(30)
+            first.worker.drain()
+        before = len(world.simulator.calls)
+        other = Process(world, msgspec.structs.replace(world.policy(), url="http://elsewhere.invalid"))
+        with anyio.move_on_after(60):
+            await other.run_guarded()
+        return str(other.crash), len(world.simulator.calls) - before
+
+    crash, calls = run_in_virtual_time(lived)
+
+    assert ("another project needs another topic" in crash, calls) == (True, 0)

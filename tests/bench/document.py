@@ -69,12 +69,13 @@ microseconds of what a read costs, by pace:
 Two things surprise here. **Most of a call is HTTP**: httpx, httpcore, h11, and the parts of anyio and of the standard library that they stand on.
 Our own code, all of it, is {ours:.0%}. **At an account's pace a read costs {paced / busy:.1f} times as much** as when all is busy, and no function stands out:
 the same ones take longer, others' as well as ours. Counted with cProfile, a read makes as many calls at either pace; but between two of them the
-process sleeps, and when it wakes the caches hold what others left there. Group commit adds a little: a commit then carries some seven reads instead of a
+process sleeps, and when it wakes the caches presumably hold what others left there. Group commit adds a little: a commit then carries some seven reads instead of a
 hundred or two, which aiokafka's share shows. At that pace the process takes {paced * 2000 / 60 / 1e6:.0%} of a core.
 
-{_blocks(measured.read_profiles)}## Where a backfill's time goes
+{_blocks(measured.read_profiles)}
+## Where a backfill's time goes
 {shares({"of a record": measured.backfill_profile}, {"of a record": measured.backfill[1].median})}
-Packing the batches of a transaction ourselves, instead of having a future for each record, saved two fifths of this; and a commit that is as large as
+Packing the batches of a transaction ourselves took the place of a future for each record, which had cost half as much again; and a commit that is as large as
 any may be no longer waits for `POLLER_KAFKA_COMMIT_SECONDS`, which had bounded a backfill to 25,000 records a second.
 
 {_block("of a record", measured.backfill_profile)}"""

@@ -217,8 +217,16 @@ def load_whereabouts(environ: Mapping[str, str]) -> Whereabouts:
         kafka=KafkaSettings(**given.fields("kafka")),
         admin_host=named["admin_host"],
         admin_port=named["admin_port"],
-        customers=named["customers"] or _listed(given) or None,
+        customers=named["customers"] or _listed_here(given),
     )
+
+
+def _listed_here(given: Given) -> tuple[CustomerId, ...] | None:
+    """What the customers file names, where there is one that can be read: the deployment's may be elsewhere."""
+    try:
+        return _listed(given) or None
+    except SettingsError:
+        return None
 
 
 def _refuse(faults: list[str]) -> None:

@@ -11,17 +11,18 @@ import httpx
 import msgspec
 from cyclopts import Parameter
 
-from poller import instant
 from poller.commands.output import say_json, say_table
 from poller.config import Whereabouts, load_whereabouts
 from poller.core.standing import Standing
 from poller.customer_id import refusal
 from poller.errors import SettingsError
 from poller.kafka.lookup import LookedUp, look_up
+from poller.kafka.record import to_instant
 from poller.model import Checkpoint, CustomerId
 from poller.setting import PREFIX
 
 ADMIN_SECONDS_MAX = 3.0
+ADMIN_BYTES_MAX = 65_536
 RECENT_IDS_SHOWN_MAX = 10
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - what is listened on, and where it is reached from here
 
@@ -80,14 +81,30 @@ async def ask(
     """What the admin server there says of the customer, or why that is not known."""
     if url is None:
         return None, f"{PREFIX}ADMIN_PORT=0: there is no admin server to ask"
-    async with httpx.AsyncClient(timeout=ADMIN_SECONDS_MAX, trust_env=False, transport=transport) as client:
-        try:
-            answer = await client.get(f"{url.rstrip('/')}/customers/{quote(customer, safe='')}")
-            return msgspec.json.decode(answer.raise_for_status().content, type=Standing), None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            return None, f"nobody answers at {url} ({type(error).__name__})"
-        except (httpx.HTTPStatusError, msgspec.DecodeError, UnicodeDecodeError):
-            return None, f"what answers at {url} is no poller of this version"
+    try:
+        with anyio.fail_after(ADMIN_SECONDS_MAX):
+            return msgspec.json.decode(
+                await _answer(f"{url.rstrip('/')}/customers/{quote(customer, safe='')}", transport), type=Standing
+            ), None
+    except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
+        return None, f"nobody answers at {url} ({type(error).__name__})"
+    except (httpx.HTTPError, msgspec.DecodeError, UnicodeDecodeError):
+        return None, f"what answers at {url} is no poller of this version"
+
+
+async def _answer(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
+    """Its first bytes, as many as a standing may have. Raises `httpx.HTTPError`."""
+    body = b""
+    async with (
+        httpx.AsyncClient(timeout=ADMIN_SECONDS_MAX, trust_env=False, transport=transport) as client,
+        client.stream("GET", url) as answer,
+    ):
+        answer.raise_for_status()
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > ADMIN_BYTES_MAX:
+                break
+    return body
 
 
 # ------------------------------------------------------------------------------------------------------------------ in words
@@ -121,10 +138,10 @@ def _checkpoint_lines(found: Inspected) -> Iterator[tuple[str, str]]:
     if checkpoint.baseline_ms is not None:
         yield (
             "baseline",
-            f"{instant.format(checkpoint.baseline_ms)}: what was created up to then is remembered, not published, until the first read is complete",
+            f"{to_instant(checkpoint.baseline_ms)}: what was created up to then is remembered, not published, until the first read is complete",
         )
     if checkpoint.stepped_ms is not None:
-        yield "stepped over", f"{instant.format(checkpoint.stepped_ms)}: more activities bear this instant than the API would show"
+        yield "stepped over", f"{to_instant(checkpoint.stepped_ms)}: more activities bear this instant than the API would show"
 
 
 def _cursor(checkpoint: Checkpoint, now: float) -> str:
@@ -135,7 +152,7 @@ def _cursor(checkpoint: Checkpoint, now: float) -> str:
 
 def _recent(checkpoint: Checkpoint) -> str:
     newest = sorted(checkpoint.recent.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{id} ({instant.format(ms)})" for id, ms in newest[:RECENT_IDS_SHOWN_MAX]]
+    shown = [f"{id} ({to_instant(ms)})" for id, ms in newest[:RECENT_IDS_SHOWN_MAX]]
     more = len(newest) - len(shown)
     return f"{len(newest)}{': ' if shown else ''}{', '.join(shown)}{f', and {more} older' if more else ''}"
 
@@ -172,6 +189,8 @@ def _state(live: Standing) -> str:
 def _next_call(live: Standing, now: float) -> str:
     if live.state == "in flight":
         return "under way"
+    if live.state == "not watched":
+        return "none"
     if live.next_call_at is None:
         return "not known" if live.calls_before is None else "not before the budget has calls again"
     before = f"{live.calls_before} call{'' if live.calls_before == 1 else 's'} come{'s' if live.calls_before == 1 else ''} before"
@@ -184,7 +203,7 @@ def _when(at: float, now: float) -> str:
 
 
 def _instant(at: float) -> str:
-    return instant.format(round(at * 1000))
+    return str(to_instant(round(at * 1000)))
 
 
 def _ago(seconds: float) -> str:
@@ -206,6 +225,7 @@ def as_json(found: Inspected) -> dict[str, Any]:
     checkpoint, ownership, live = found.log.checkpoint, found.log.ownership, found.live
     return {
         "customer": found.customer,
+        "at": _instant(found.at),
         "watched": found.watched,
         "partition": found.log.partition,
         "partitions": found.log.partitions,
@@ -220,11 +240,11 @@ def as_json(found: Inspected) -> dict[str, Any]:
 def _checkpoint_json(checkpoint: Checkpoint, written_at: float | None) -> dict[str, Any]:
     return {
         "committed_at": _instant_or_none(written_at),
-        "cursor": instant.format(checkpoint.cursor_ms),
+        "cursor": to_instant(checkpoint.cursor_ms),
         "last_read": _instant_or_none(checkpoint.last_read),
-        "recent": {id: instant.format(ms) for id, ms in checkpoint.recent.items()},
-        "baseline": None if checkpoint.baseline_ms is None else instant.format(checkpoint.baseline_ms),
-        "stepped": None if checkpoint.stepped_ms is None else instant.format(checkpoint.stepped_ms),
+        "recent": {id: to_instant(ms) for id, ms in checkpoint.recent.items()},
+        "baseline": None if checkpoint.baseline_ms is None else to_instant(checkpoint.baseline_ms),
+        "stepped": None if checkpoint.stepped_ms is None else to_instant(checkpoint.stepped_ms),
     }
 
 

@@ -52,7 +52,7 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 COMMIT_RECORDS_MAX = 5_000
 """Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
 
-ERROR_CHARACTERS_MAX = 500
+ERROR_CHARACTERS_MAX = 300
 """What is kept of a customer's last error, for whoever asks."""
 
 EVERY_INSTANT_MS = 2**63
@@ -159,10 +159,10 @@ class Engine:
             return replace(told, state="in flight")
         if customer_id in self._held[partition].batches:
             return replace(told, state="awaits its commit")
-        due, before, at = next_call(owned, customer_id, now)
+        due, before, at = next_call(owned, customer_id, now, self._watched)
         state: State = "waits" if customer.walk is None or due is not None else "has more pages"
         at = max(at, self._paused_until)
-        return replace(told, state=state, due=due, calls_before=before, next_call_at=at if at < math.inf else None)
+        return replace(told, state=state, due=due, calls_before=before, next_call_at=at)
 
     def unpublished(self, partition: int) -> bool:
         """Whether batches of this partition await their commit."""

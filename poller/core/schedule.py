@@ -6,6 +6,7 @@ backfilled takes at most every second call while others are due.
 """
 
 from collections import deque
+from collections.abc import Collection
 from heapq import heappop, heappush
 
 from poller.model import CustomerId
@@ -47,16 +48,16 @@ class Schedule:
             return now
         return max(now, self._heap[0][0]) if self._heap else float("inf")
 
-    def place_of(self, customer: CustomerId, now: float) -> tuple[float, int]:
-        """When a customer that stands here is due, and how many calls come before it as things are now."""
+    def place_of(self, customer: CustomerId, now: float, watched: Collection[CustomerId]) -> tuple[float, int]:
+        """When a customer that stands here is due, and how many calls of those watched come before it as things are now."""
         if customer in self._pages:
             return now, self._pages.index(customer)
         if customer in self._backfills:
             place = self._backfills.index(customer)
-            return now, len(self._pages) + place + min(place + 1, sum(due <= now for due, _, _ in self._heap))
+            return now, len(self._pages) + place + min(place + self._backfilled, sum(due <= now for due, _, _ in self._heap))
         own = next(entry for entry in self._heap if entry[2] == customer)
-        earlier = sum(entry < own for entry in self._heap)
-        return own[0], len(self._pages) + earlier + min(len(self._backfills), earlier + 1)
+        earlier = sum(entry < own and entry[2] in watched for entry in self._heap)
+        return own[0], len(self._pages) + earlier + min(len(self._backfills), earlier + (not self._backfilled))
 
     def take(self, now: float) -> CustomerId:
         """Whom to call; only where `due_at` says now."""

@@ -1,6 +1,7 @@
 """How one customer stands with the process that owns its partition: what an operator may ask of the engine. Read-only."""
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -34,10 +35,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     paused_why: str = ""
 
 
-def next_call(owned: Owned, customer: CustomerId, now: float) -> tuple[float | None, int, float]:
-    """When a customer that stands in the schedule is due (`None`: now), the calls before it, and when these have been made by the budget's pace."""
-    due, before = owned.schedule.place_of(customer, now)
+def next_call(owned: Owned, customer: CustomerId, now: float, watched: Collection[CustomerId]) -> tuple[float | None, int, float]:
+    """When a customer that stands in the schedule is due (`None`: now), the calls before it, and when these have been made by the budget's pace.
+
+    A cycle that ends before brings a new pace, so the estimate goes no further than its end.
+    """
+    due, before = owned.schedule.place_of(customer, now, watched)
     budget = owned.budget.refill(now)
     rate = budget.calls_per_second(now)
-    at = max(now, due, now + (max(0.0, before + 1 - budget.level) / rate if rate > 0 else math.inf))
-    return (due if due > now else None), before, at
+    at = max(now, due) + (max(0.0, before + 1 - budget.level) / rate if rate > 0 else math.inf)
+    cycle = budget.terms.cycle
+    return (due if due > now else None), before, at if cycle is None else min(at, max(due, cycle.bounds(now)[2]))

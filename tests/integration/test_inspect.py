@@ -36,9 +36,9 @@ async def test_a_customer_is_shown_as_the_topics_and_its_owner_know_it(kafka: st
         poller = pollers.start()
         await poller.active()
         async with reading(kafka, pollers.name) as reader:
-            records = await all_published(reader, api.simulator, within_seconds=15)
-        published = {name_of(record)[1] for record in records if name_of(record)[0] == customer}
-        during, stranger = await inspected(poller, customer), await inspected(poller, "nobody we know")
+            await all_published(reader, api.simulator, within_seconds=15)
+            during, stranger = await inspected(poller, customer), await inspected(poller, "nobody we know")
+            published = {name_of(record)[1] for record in await reader.read() if name_of(record)[0] == customer}
         poller.send(signal.SIGTERM)
         assert await poller.ended() == 0
         after = await inspected(poller, customer)

@@ -109,6 +109,7 @@ def test_while_all_calls_are_paused_it_says_until_when_and_why() -> None:
     ("live", "line"),
     [
         (standing(state="in flight"), "under way"),
+        (standing(state="not watched"), "none"),
         (standing(state="awaits its commit"), "not known"),
         (standing(state="waits", calls_before=3), "not before the budget has calls again"),
     ],
@@ -133,11 +134,20 @@ def test_an_instant_ahead_of_this_clock_says_so() -> None:
     assert said(found(looked_up(owned_at=NOW + 3)))["partition"].endswith("committed 3.0 s ahead of the clock here)")
 
 
+def test_instants_that_no_date_can_say_are_told_in_milliseconds() -> None:
+    beyond = Checkpoint(cursor_ms=1, recent={"a": 10**15})
+    of = found(looked_up(checkpoint=beyond))
+
+    assert said(of)["recent ids"] == "1: a (1000000000000000)"
+    assert as_json(of)["checkpoint"]["recent"] == {"a": 10**15}
+
+
 def test_as_json_it_is_the_same_as_values() -> None:
     live = standing(next_call_at=NOW + 1, calls_before=0)
 
     assert as_json(found(live=live)) == {
         "customer": CUSTOMER,
+        "at": "2023-11-14T22:13:20.000Z",
         "watched": True,
         "partition": 3,
         "partitions": 4,
@@ -208,6 +218,11 @@ def answers() -> Iterator[tuple[httpx.Response | None, str]]:
     yield httpx.Response(404, json={"error": "Not Found"}), "what answers at http://h is no poller of this version"
     yield httpx.Response(200, html="<h1>It works</h1>"), "what answers at http://h is no poller of this version"
     yield httpx.Response(200, json={"state": "waits"}), "what answers at http://h is no poller of this version"
+    yield httpx.Response(200, content=b"x" * 1_000_000), "what answers at http://h is no poller of this version"
+    yield (
+        httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip")),
+        "what answers at http://h is no poller of this version",
+    )
 
 
 @pytest.mark.anyio

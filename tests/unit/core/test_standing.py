@@ -1,10 +1,12 @@
 """What the engine says of one customer: where it is, when it comes, and what its last read met."""
 
 import math
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from poller.core import backoff
+from poller.core.budget import Cycle
 from poller.core.engine import ERROR_CHARACTERS_MAX, Engine, Policy
 from poller.core.standing import Standing
 from poller.errors import CustomerUnknown, Limited, Unreachable
@@ -12,7 +14,7 @@ from poller.model import Checkpoint, Commit, CustomerId, Fetch, Ledger, Restored
 from tests.support.builders import activities, activity, ownership, page
 
 NOW = 100_000.0
-A, B, C = (CustomerId(name) for name in "abc")
+A, B, C, D = (CustomerId(name) for name in "abcd")
 HERE = Standing(partition=0, owner="here", state="not owned")
 
 
@@ -123,8 +125,40 @@ def test_a_backfill_takes_turns_with_the_others() -> None:
     running.page_received(order, page(*activities(*range(50, 150)), date=NOW), NOW)
     commit_all(running)
 
-    assert running.standing(A, NOW) == told(state="has more pages", calls_before=1, next_call_at=NOW)
+    assert running.standing(A, NOW) == told(state="has more pages", calls_before=0, next_call_at=NOW)
     assert [running.standing(customer, NOW).calls_before for customer in (B, C)] == [1, 2]
+
+
+def test_after_a_backfill_it_is_the_turn_of_who_is_due() -> None:
+    running = engine(A, B, C)
+    for _ in range(3):
+        running.page_received(fetch(running), page(*activities(*range(50, 150)), date=NOW), NOW)
+    commit_all(running)
+    running.watch([A, B, C, D])
+    first = fetch(running).customer
+
+    backfilled = {customer: running.standing(customer, NOW).calls_before for customer in (A, B, C) if customer != first}
+    assert running.standing(D, NOW).calls_before == 0
+    assert set(backfilled.values()) == {1, 2}
+    assert fetch(running).customer == D
+
+
+def test_who_is_no_longer_watched_does_not_come_before() -> None:
+    running = engine(A, B, C, a=read_at(NOW - 10), b=read_at(NOW - 30), c=read_at(NOW - 20))
+    running.watch([A, C])
+
+    assert running.standing(A, NOW).calls_before == 1
+
+
+def test_the_estimate_goes_no_further_than_the_cycle() -> None:
+    cycle = Cycle(calls=100, reset_day=1, zone=ZoneInfo("UTC"))
+    made = Engine(Policy(start="earliest", calls_limit=60, cycle=cycle, owner="here"))
+    made.partitioned(1)
+    made.watch([A])
+    made.confirmed(math.inf)
+    made.assigned(0, Restored({}, ownership(ledger=Ledger(0, "1970-01-01", 100))), NOW)
+
+    assert made.standing(A, NOW).next_call_at == cycle.bounds(NOW)[2]
 
 
 def test_a_failure_is_told_until_a_read_is_answered() -> None:

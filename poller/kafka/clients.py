@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import NamedTuple
 
 import anyio
@@ -20,6 +21,8 @@ from poller.kafka.workarounds import Client, ask_without_creating, own_assignor,
 REQUEST_SECONDS_MAX = 10.0
 START_SECONDS_MAX = 20.0
 PROBE_SECONDS_MAX = 5.0
+CLOSE_SECONDS_MAX = 1.0
+"""A connection over TLS says goodbye, which the other side may never answer."""
 
 TRANSACTION_SECONDS_MAX = 20.0
 """Above the longest failover that was seen (10 s); it bounds how long a dead worker blocks read_committed readers."""
@@ -78,7 +81,9 @@ async def _ask_once(connection: AIOKafkaConnection) -> None:
     try:
         await connection.send(MetadataRequest([]))
     finally:
-        connection.close()
+        closed = connection.close()
+        with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
+            await closed
 
 
 async def _tls_spoken(host: str, port: int) -> bool:
@@ -91,6 +96,8 @@ async def _tls_spoken(host: str, port: int) -> bool:
     except (OSError, TimeoutError):
         return False
     writer.close()
+    with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True), suppress(OSError):
+        await writer.wait_closed()
     return True
 
 

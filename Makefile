@@ -32,6 +32,21 @@ sim: $(VENV)/.installed-dev ## Drawn days in virtual time: SEEDS=100 of them (FI
 faults: $(VENV)/.installed-dev ## Every fault that Kafka and kills can bring, a quarter of an hour; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.fault --write
 
+.PHONY: mutants
+mutants: $(VENV)/.installed-dev ## Take each safeguard out in turn: a test must fail (ONLY="part of a name")
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),"$(ONLY)")
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev ## Hostile input, other than the last time, TIMES=50 times as much as in make test
+	@FUZZ=$(or $(TIMES),50) $(BIN)/python -m pytest tests/property/test_fuzz_*.py -o faulthandler_timeout=3600
+
+# Apart from the pinned packages: what looks for faults in them must not be held back by them.
+AUDIT := $(VENV)/.audit
+.PHONY: audit
+audit: $(VENV)/.installed-dev ## Known vulnerabilities of the pinned packages; needs a vulnerability service that can be reached
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; }
+	@$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## What it costs: CPU, records a second, memory, restore; four minutes, and the tables go into docs/performance.md
 	@$(BIN)/python -m tests.bench --write

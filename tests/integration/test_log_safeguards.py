@@ -77,3 +77,19 @@ async def test_nobody_else_can_commit_once_the_restore_begins(kafka: str) -> Non
             restored: Any = successor.restored.checkpoints
 
     assert (restored, await world.committed("activities")) == ({}, [])
+
+
+async def test_a_producer_that_failed_once_is_not_used_again_though_it_would_work(kafka: str) -> None:
+    world = KafkaWorld(kafka)
+    log = await prepared(world)
+    async with log.open(0) as writer:
+        await writer.append((), owner_of(world))
+        commit = writer._producer.commit_transaction
+        world.fail_next(writer, "before")
+        with pytest.raises(LogError):
+            await writer.append([batch()], owner_of(world))
+        writer._producer.commit_transaction = commit  # type: ignore[method-assign]
+        with pytest.raises(LogError):
+            await writer.append([batch()], owner_of(world))
+
+    assert await world.committed("activities") == []

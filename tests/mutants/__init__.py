@@ -1,0 +1,1 @@
+"""The safeguards, each taken out in turn: at least one test must fail without it."""

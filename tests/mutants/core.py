@@ -1,0 +1,334 @@
+"""What decides: the core, and the worker that carries it out. By file: the mutant's name, the text, what stands there instead, the tests."""
+
+UNIT = "tests/unit/core"
+READINGS = "tests/property/test_mutants.py::test_a_reading_judge_finds_the_mutant_that_has"
+TROUBLE = "tests/property/test_mutants.py::test_a_group_in_trouble_finds_the_mutant_in_which"
+WHATEVER_FAILS = (
+    "tests/property/test_engine.py::"
+    "test_whatever_fails_nothing_is_published_twice_or_lost_and_no_call_is_made_beyond_the_budget_or_the_lease"
+)
+WINDOWS = "tests/property/test_budget.py::test_no_window_holds_more_calls_than_the_limit_whatever_happens_to_its_owners"
+CYCLES = "tests/property/test_budget.py::test_no_cycle_holds_more_calls_than_its_cap_whatever_happens_to_its_owners"
+SIMULATION = "tests/simulation/test_mutants.py::test_the_same_plans_without_a_mutant_satisfy_every_judge"
+
+Row = tuple[str, ...]
+
+ROWS: dict[str, tuple[Row, ...]] = {
+    "poller/core/cursor.py": (
+        (
+            "no lookback",
+            "reach_ms = server_ms - lookback_ms",
+            "reach_ms = server_ms",
+            f"{UNIT}/test_cursor.py::test_the_cursor_moves_with_the_servers_time_up_to_what_was_shown_and_never_back",
+            f"{READINGS}[no lookback]",
+            SIMULATION,
+        ),
+        (
+            "the cursor moves back",
+            "return max(cursor_ms, reach_ms if shown_to_ms is None else min(reach_ms, shown_to_ms))",
+            "return reach_ms if shown_to_ms is None else min(reach_ms, shown_to_ms)",
+            f"{UNIT}/test_cursor.py::test_the_cursor_moves_with_the_servers_time_up_to_what_was_shown_and_never_back",
+        ),
+        (
+            "the cursor passes what was shown",
+            "return max(cursor_ms, reach_ms if shown_to_ms is None else min(reach_ms, shown_to_ms))",
+            "return max(cursor_ms, reach_ms)",
+            f"{UNIT}/test_cursor.py::test_the_cursor_moves_with_the_servers_time_up_to_what_was_shown_and_never_back",
+            "tests/property/test_readings.py::test_whatever_the_api_means_nothing_is_published_twice_or_lost_in_silence[past and present]",
+        ),
+        (
+            "the Date header alone",
+            "return math.floor(min([*known, walk.sent]) * 1000) if known else None",
+            "return None if walk.server_time is None else math.floor(walk.server_time * 1000)",
+            f"{UNIT}/test_cursor.py::test_the_time_of_a_read_is_the_smallest_estimate_of_its_first_request",
+            f"{READINGS}[the Date header alone]",
+        ),
+        (
+            "a commit that Kafka lost goes unnoticed",
+            "return forgotten or found.cursor_ms < known.cursor_ms",
+            "return False",
+            f"{UNIT}/test_cursor.py::test_a_checkpoint_went_back_if_it_says_less_than_one_that_was_committed",
+        ),
+    ),
+    "poller/core/dedupe.py": (
+        (
+            "recent ids forgotten",
+            "kept = {key: at_ms for key, at_ms in recent.items() if at_ms >= cursor_ms}",
+            "kept: dict[str, int] = {}",
+            f"{UNIT}/test_engine.py::test_what_was_published_is_not_published_again",
+            f"{READINGS}[no recent ids]",
+            SIMULATION,
+        ),
+        (
+            "ids dropped without moving the cursor",
+            "cursor_ms = newest_first[count][1] + 1",
+            "cursor_ms += 0",
+            f"{UNIT}/test_dedupe.py::test_beyond_the_bound_the_oldest_ids_are_dropped_and_the_cursor_moves_above_them",
+            "tests/property/test_dedupe.py::test_no_id_at_or_after_the_cursor_is_forgotten_and_what_is_kept_is_bounded",
+        ),
+        (
+            "no cursor filter",
+            "if created_at_ms < cursor_ms:",
+            "if created_at_ms < 0:",
+            f"{UNIT}/test_dedupe.py::test_what_was_created_at_the_cursor_is_published_and_what_was_created_before_is_not",
+            f"{READINGS}[no cursor filter]",
+        ),
+        (
+            "no dedupe inside a page",
+            "if key in remembered:",
+            "if key in recent:",
+            f"{UNIT}/test_dedupe.py::test_an_id_that_stands_twice_on_a_page_is_published_once",
+            f"{READINGS}[no dedupe inside a page]",
+        ),
+    ),
+    "poller/core/walk.py": (
+        ("short is less than 100", "PAGE_ACTIVITIES_SHORT = 5", "PAGE_ACTIVITIES_SHORT = 100", f"{READINGS}[short is less than 100]"),
+        (
+            "any short page ends the read",
+            "if not full and (joined or walk.way in PROVEN_BY_DATE):",
+            "if not full:",
+            f"{UNIT}/test_walk.py::test_a_short_page_by_another_way_ends_the_read_only_if_it_is_joined",
+            f"{READINGS}[any short page ends]",
+        ),
+        (
+            "unjoined pages are trusted",
+            "joined = _joined(walk, shown)",
+            "joined = True",
+            f"{UNIT}/test_walk.py::test_a_full_page_that_is_not_joined_is_not_trusted",
+            f"{READINGS}[unjoined pages are trusted]",
+        ),
+        (
+            "a gap is not counted",
+            "way=Way.PAST_LOW, gap=True, stepped_ms=walk.low_ms)",
+            "way=Way.PAST_LOW, stepped_ms=walk.low_ms)",
+            f"{UNIT}/test_walk.py::test_the_ways_are_tried_in_turn_and_the_last_counts_a_gap",
+            f"{READINGS}[gaps are not counted]",
+        ),
+        (
+            "no id cursor",
+            "if walk.way < Way.AFTER_ID and len(walk.page_ids) >= 2:",
+            "if False:",
+            f"{UNIT}/test_walk.py::test_the_ways_are_tried_in_turn_and_the_last_counts_a_gap",
+            f"{READINGS}[no id cursor]",
+        ),
+        (
+            "no millisecond before the cursor",
+            "return Query(start_date_ms=walk.low_ms - 1 if",
+            "return Query(start_date_ms=walk.low_ms if",
+            f"{UNIT}/test_walk.py::test_each_way_asks_in_its_own_words",
+            f"{READINGS}[no millisecond before the cursor]",
+        ),
+        (
+            "a short page proves the end",
+            "return End(shown_to_ms=max(shown.instants_ms) if capped else None,",
+            "return End(shown_to_ms=None,",
+            f"{UNIT}/test_walk.py::test_a_short_page_that_a_smaller_cap_may_have_cut_ends_the_read_but_holds_the_cursor",
+            f"{READINGS}[a short page proves the end]",
+        ),
+        (
+            "a page of one instant proves a direction",
+            "return all(a <= b for a, b in",
+            "return all(a < b for a, b in",
+            f"{UNIT}/test_walk.py::test_a_page_of_one_instant_proves_no_direction",
+            f"{READINGS}[a page of one instant proves a direction]",
+        ),
+        (
+            "a read without end",
+            "if walk.calls >= CALLS_MAX:",
+            "if False:",
+            f"{UNIT}/test_walk.py::test_a_read_of_very_many_calls_that_got_stuck_ends_where_it_is",
+        ),
+    ),
+    "poller/core/budget.py": (
+        (
+            "the grant is not set aside in the bucket",
+            "ledger = Ledger(level=budget.level - grant,",
+            "ledger = Ledger(level=budget.level,",
+            f"{UNIT}/test_budget.py::test_a_commit_carries_the_ledger_as_if_all_that_it_grants_were_spent",
+            WINDOWS,
+        ),
+        (
+            "the grant is not set aside in the cycle",
+            "cycle_spent=budget.cycle_spent + grant * self._counts())",
+            "cycle_spent=budget.cycle_spent)",
+            CYCLES,
+        ),
+        (
+            "the bucket is full where nothing is known",
+            "ledger = Ledger(level=0.0)",
+            "ledger = Ledger(level=terms.capacity)",
+            f"{UNIT}/test_budget.py::test_a_bucket_without_a_ledger_starts_empty",
+        ),
+        (
+            "the bucket is full at a restart",
+            "level=min(ledger.level, terms.capacity), at=now",
+            "level=terms.capacity, at=now",
+            f"{UNIT}/test_budget.py::test_a_bucket_goes_on_from_its_ledger_and_is_not_refilled_for_the_time_in_between",
+            f"{TROUBLE}[the bucket is full at a restart]",
+            WINDOWS,
+        ),
+        (
+            "the cycle is forgotten at a restart",
+            "cycle=ledger.cycle, cycle_spent=ledger.cycle_spent)",
+            "cycle=ledger.cycle)",
+            f"{TROUBLE}[the cycle is forgotten at a restart]",
+            CYCLES,
+            "tests/simulation/test_mutants.py::test_restarts_do_not_spend_a_cycle_twice",
+        ),
+        (
+            "calls without a grant",
+            "return self._level_reaches(1.0, now) if self.allowance >= 1 else math.inf",
+            "return self._level_reaches(1.0, now)",
+            f"{UNIT}/test_budget.py::test_no_call_may_start_before_a_commit_grants_it",
+            f"{UNIT}/test_engine.py::test_no_call_is_made_without_a_commit_that_grants_it",
+        ),
+        (
+            "a grant of the old cycle stands in the new one",
+            "return msgspec.structs.replace(self, allowance=0, pending=pending, cycle=begun, cycle_spent=0)",
+            "return msgspec.structs.replace(self, pending=pending, cycle=begun, cycle_spent=0)",
+            f"{UNIT}/test_budget.py::test_what_was_granted_in_the_old_cycle_is_void_in_the_new_one",
+        ),
+        (
+            "the bucket refills at the limit itself",
+            "calls_per_second = (limit + 1 - (capacity + LEVEL_ROUNDING) * partitions) / (window_seconds + ARRIVAL_SECONDS)",
+            "calls_per_second = limit / window_seconds",
+            f"{UNIT}/test_budget.py::test_the_buckets_of_all_partitions_hold_and_refill_less_than_one_call_more_than_the_limit",
+            "tests/property/test_budget.py::test_no_window_holds_more_calls_than_the_limit_where_all_are_wanted_after_a_rest",
+        ),
+    ),
+    "poller/core/engine.py": (
+        (
+            "the checkpoint moves before the commit",
+            "        self._held[fetch.partition].put(batch)\n",
+            (
+                "        self._held[fetch.partition].put(batch)\n"
+                "        if fetch.partition in self._owned:\n"
+                "            self._owned[fetch.partition].customers[fetch.customer].checkpoint = batch.checkpoint\n"
+            ),
+            f"{TROUBLE}[the checkpoint moves before the commit]",
+            WHATEVER_FAILS,
+        ),
+        (
+            "a failed fetch forgets its customer",
+            "        self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)\n",
+            "",
+            f"{UNIT}/test_engine.py::test_a_customer_whose_read_failed_waits_and_the_others_do_not",
+            f"{TROUBLE}[a failed fetch forgets its customer]",
+            WHATEVER_FAILS,
+        ),
+        (
+            "a batch is published whatever it was built on",
+            "dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]",
+            "dropped: list[Batch] = []",
+            f"{UNIT}/test_engine.py::test_a_held_batch_is_dropped_where_its_commit_stood_after_all",
+            f"{TROUBLE}[a batch is published whatever it was built on]",
+        ),
+        (
+            "an answer is taken whatever it was asked from",
+            "if customer is not None and customer.checkpoint != fetch.base:",
+            "if False:",
+            f"{UNIT}/test_engine.py::test_an_answer_from_before_somebody_else_read_the_customer_is_dropped_and_the_customer_called_again",
+        ),
+        (
+            "the lease is ignored",
+            "if now >= self._lease_until:",
+            "if False:",
+            f"{UNIT}/test_engine.py::test_no_call_is_made_where_membership_was_not_confirmed_within_the_lease",
+            f"{TROUBLE}[no lease]",
+            "tests/unit/test_worker.py::test_an_owner_that_is_not_heard_makes_no_call_after_half_a_session",
+        ),
+        (
+            "calls go on while the group divides its partitions anew",
+            'no call until membership is confirmed again."""\n        self._lease_until = -math.inf\n',
+            'no call until membership is confirmed again."""\n',
+            f"{UNIT}/test_engine.py::test_no_call_is_made_while_the_assignment_is_made_anew",
+        ),
+        (
+            "a token counts as a read",
+            "        if isinstance(error, TokenRenewed):\n            self._again(fetch)\n",
+            (
+                "        if isinstance(error, TokenRenewed):\n"
+                "            if (customer := self._standing(fetch)) is not None:\n"
+                "                customer.last_read = now\n"
+                "                self._schedule(fetch.partition, fetch.customer, customer, None)\n"
+            ),
+            f"{UNIT}/test_engine.py::test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call",
+        ),
+        (
+            "the time of the last request",
+            "    if fetch.walk.calls > 0 or page.server_time is None:\n        return fetch.walk\n    return replace(fetch.walk, server_time=",
+            (
+                "    if page.server_time is None:\n        return replace(fetch.walk, sent=fetch.at)\n"
+                "    return replace(fetch.walk, sent=fetch.at, server_time="
+            ),
+            f"{UNIT}/test_engine.py::test_a_read_of_several_pages_began_with_its_first_request",
+            f"{READINGS}[the time of the last request]",
+        ),
+        (
+            "pages are held without bound",
+            "if pages >= HELD_PAGES_MAX or sum(held.bytes for held in self._held.values()) >= HELD_BYTES_MAX:",
+            "if pages < 0:",
+            f"{UNIT}/test_engine.py::test_no_call_is_made_while_too_many_pages_await_their_commit",
+            f"{UNIT}/test_engine.py::test_no_call_is_made_while_too_many_bytes_await_their_commit",
+        ),
+        (
+            "a quota of which nothing remains is ignored",
+            "if page.quota.remaining == 0:",
+            "if False:",
+            f"{UNIT}/test_engine.py::test_a_quota_of_which_nothing_remains_stops_every_call_until_it_is_granted_anew",
+        ),
+        (
+            "anybody's checkpoints are taken",
+            "return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))",
+            "return None",
+            f"{UNIT}/test_engine.py::test_a_partition_of_somebody_else_is_refused_and_differences_are_told",
+        ),
+        (
+            "a revoked partition's batches are kept",
+            "for kept in (self._owned, self._suspended, self._held):",
+            "for kept in (self._owned, self._suspended):",
+            f"{UNIT}/test_engine.py::test_a_revoked_partition_is_forgotten_with_what_is_held_and_what_is_under_way",
+        ),
+    ),
+    "poller/core/backoff.py": (
+        (
+            "a 429 is retried hot",
+            "            return limited_wait_seconds(error)\n",
+            "            return 0.0\n",
+            f"{UNIT}/test_engine.py::test_a_429_stops_every_call_and_the_customer_keeps_its_turn",
+        ),
+        (
+            "a wait of any length is believed",
+            "return min(max(seconds, 0.0), longest) + QUOTA_SECONDS_MIN",
+            "return seconds + QUOTA_SECONDS_MIN",
+            f"{UNIT}/test_backoff.py::test_a_429_stops_every_call_for_as_long_as_it_says_and_is_believed",
+        ),
+    ),
+    "poller/worker.py": (
+        (
+            "whoever was fenced comes back unasked",
+            "while isinstance(error, Fenced) and self._confirmed_at <= failed_at:",
+            "while False and isinstance(error, Fenced):",
+            "tests/unit/test_worker_fenced.py::test_who_was_fenced_opens_the_partition_again_only_once_the_group_confirms_that_it_is_its_own",
+        ),
+        (
+            "a failed commit is taken for one that stands",
+            "            await writer.append(commit.batches, commit.ownership)\n",
+            "            try:\n                await writer.append(commit.batches, commit.ownership)\n            except LogError:\n                pass\n",
+            "tests/unit/test_worker_fenced.py::test_who_was_fenced_opens_the_partition_again_only_once_the_group_confirms_that_it_is_its_own",
+            SIMULATION,
+        ),
+        (
+            "no ownership record before the first call",
+            "        assert isinstance(commit, Commit)\n        await self._append(commit, writer)\n",
+            "        assert isinstance(commit, Commit)\n        self._engine.committed(commit, now)\n",
+            "tests/unit/test_worker_fenced.py::test_an_owner_is_written_down_before_it_makes_a_call",
+        ),
+        (
+            "a topic of another project is gone on with",
+            "        if refusal is not None:\n            raise NotOurs(refusal)\n",
+            "",
+            "tests/unit/test_worker_fenced.py::test_checkpoints_of_another_project_end_the_worker_though_the_log_lets_them_pass",
+        ),
+    ),
+}

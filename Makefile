@@ -25,7 +25,7 @@ test: $(VENV)/.installed-dev ## Every suite: unit, property, simulation, integra
 		--durations=10 --durations-min=1 --cov=poller.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
 .PHONY: sim
-sim: $(VENV)/.installed-dev ## Drawn days in virtual time: SEEDS=100 of them (FIRST=1), or one SEED=17, played twice
+sim: $(VENV)/.installed-dev ## Drawn lives of the whole program, hours of virtual time each: SEEDS=100 of them (FIRST=1), or one SEED=17, played twice
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --first $(or $(FIRST),1))
 
 .PHONY: faults

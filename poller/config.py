@@ -111,8 +111,8 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that we allow ourselves."""
 
     # fmt: off
-    calls_per_minute: Annotated[float, setting("Calls in any minute, at most.", unit="calls", gt=0, le=1000000, shown=number(CALLS_PER_MINUTE))] | None = None
-    calls_per_hour: Annotated[float, setting("Calls in any hour, at most; instead of those in a minute.", unit="calls", gt=0, le=10000000)] | None = None
+    calls_per_minute: Annotated[float, setting("Calls in any minute, at most.", unit="calls", ge=0.001, le=1000000, shown=number(CALLS_PER_MINUTE))] | None = None
+    calls_per_hour: Annotated[float, setting("Calls in any hour, at most; instead of those in a minute.", unit="calls", ge=0.001, le=10000000)] | None = None
     calls_per_cycle: Annotated[int, setting("Calls in a billing cycle, at most, spread evenly over it.", unit="calls", ge=1, le=10000000000)] | None = None
     cycle_reset_day: Annotated[int, setting("The day of the month on which the cycle begins; in a shorter month its last day.", ge=1, le=31)] = 1
     cycle_time_zone: Annotated[str, setting("The time zone in which that day begins.", parse=to_time_zone)] = "UTC"

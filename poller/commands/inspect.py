@@ -1,6 +1,7 @@
 """`poller inspect`: how one customer stands. Asks Kafka for what is committed, and the process that owns it for what only that one knows."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -50,10 +51,12 @@ def inspect(
     ] = None,
     json: Annotated[bool, Parameter(negative="", show_default=False, help="As JSON.")] = False,
 ) -> int:
-    where = load_whereabouts(os.environ)
     refused = refusal(customer)
     if refused is not None:
         raise SettingsError([f"CUSTOMER {refused}"])
+    if admin is not None and not admin.startswith(("http://", "https://")):
+        raise SettingsError([f"--admin={admin!r}: should be a URL, such as http://10.0.0.7:8080"])
+    where = load_whereabouts(os.environ)
     found = anyio.run(inspected, where, CustomerId(customer), admin or admin_url(where))
     if json:
         say_json(as_json(found))
@@ -128,7 +131,8 @@ def _owner(found: Inspected) -> str:
 def _checkpoint_lines(found: Inspected) -> Iterator[tuple[str, str]]:
     checkpoint = found.log.checkpoint
     if checkpoint is None:
-        yield "checkpoint", "none: it was never read, and begins as POLLER_START says"
+        begins = ", and begins as POLLER_START says" if found.live is None or found.live.state != "not watched" else ""
+        yield "checkpoint", f"none: it was never read{begins}"
         return
     assert found.log.written_at is not None
     yield "checkpoint", f"committed {_ago(found.at - found.log.written_at)}"
@@ -177,9 +181,9 @@ def _where_to_ask(found: Inspected) -> str:
     if ownership is None:
         return ""
     host = ownership.owner.partition("/")[0]
-    return (
-        f". Its owner knows: there, `poller inspect`, or `--admin http://{host}:…` (in Kubernetes: kubectl exec {host} -- poller inspect …)"
-    )
+    if host == socket.gethostname():
+        return ". Its owner was a process of this host: it has ended, or its admin server listens elsewhere (`--admin URL`)"
+    return f". Its owner knows: ask there (in Kubernetes: kubectl exec {host} -- poller inspect …), or by `--admin URL` where it listens beyond its own host"
 
 
 def _state(live: Standing) -> str:
@@ -190,7 +194,7 @@ def _next_call(live: Standing, now: float) -> str:
     if live.state == "in flight":
         return "under way"
     if live.state == "not watched":
-        return "none"
+        return "none: nobody watches it: add it to POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE"
     if live.next_call_at is None:
         return "not known" if live.calls_before is None else "not before the budget has calls again"
     before = f"{live.calls_before} call{'' if live.calls_before == 1 else 's'} come{'s' if live.calls_before == 1 else ''} before"

@@ -8,6 +8,9 @@ import msgspec
 
 from poller.terminal import printable
 
+KEY_CHARACTERS_MAX = 24
+"""A first column of longer texts than these leaves no room for the others: then it is broken into lines like them."""
+
 
 def to_terminal() -> bool:
     return sys.stdout.isatty()
@@ -43,7 +46,8 @@ def _rich_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0)
+        keys = index == 0 and all(len(line[0]) <= KEY_CHARACTERS_MAX for line in lines)
+        table.add_column(column, overflow="fold", no_wrap=keys, ratio=None if keys else 1)
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))
     Console(markup=False, highlight=False).print(table)

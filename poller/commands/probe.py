@@ -14,7 +14,7 @@ from poller.commands.output import say, say_json, say_table
 from poller.commands.probe_calls import Prober
 from poller.config import Settings, load
 from poller.customer_id import refusal
-from poller.errors import SettingsError
+from poller.errors import SettingsError, SourceError
 from poller.probe.answers import CALLS_MAX
 from poller.probe.report import Asked, Report, make_report
 from poller.setting import PREFIX
@@ -52,9 +52,14 @@ def probe(
     print(announcement(settings, gap_seconds), file=sys.stderr, flush=True)
     if not (yes or confirmed()):
         say("nothing was asked")
+        _forget_empty(report)
         return FAILED
     prober = Prober(settings.voucherify, customer, gap_seconds, time.time)
-    anyio.run(prober.run)
+    try:
+        anyio.run(prober.run)
+    except SourceError:
+        _forget_empty(report)
+        raise
     made = report_of(settings, prober)
     show(made, json)
     if report is not None:
@@ -78,6 +83,12 @@ def refuse(customer: str, report: Path | None) -> None:
             report.open("ab").close()
         except OSError as error:
             raise SettingsError([f"--report={str(report)!r}: cannot be written ({error.strerror})"]) from error
+
+
+def _forget_empty(report: Path | None) -> None:
+    """The file was made to see whether it can be written."""
+    if report is not None and report.stat().st_size == 0:
+        report.unlink()
 
 
 def gap(settings: Settings) -> float:

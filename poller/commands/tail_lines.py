@@ -2,11 +2,11 @@
 
 import base64
 import json
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import msgspec
 
+from poller.kafka.record import to_instant
 from poller.terminal import json_escaped, printable
 
 PREVIEW_CHARACTERS = 200
@@ -77,7 +77,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def readable_line(record: Shown) -> tuple[str, str, str]:
     """When, what and whose it is; where it stands; the beginning of its value."""
-    when = record.header("ce_time") or datetime.fromtimestamp(record.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    when = record.header("ce_time") or str(to_instant(record.timestamp_ms))
     head = "  ".join(part for part in (when, _text(record.key) or "(no key)", record.header("ce_subject"), record.header("ce_id")) if part)
     value = "(null)" if record.value is None else record.value[: 4 * PREVIEW_CHARACTERS].decode(errors="replace")
     preview = value if len(value) <= PREVIEW_CHARACTERS else value[:PREVIEW_CHARACTERS] + "…"

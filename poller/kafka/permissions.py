@@ -10,6 +10,7 @@ what this user may do, and names what is missing in one line, the same from `pol
     transactional id    by looking for its coordinator, which takes `Describe`; only who may `Write` has been given that
 """
 
+import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -52,9 +53,10 @@ class Need(msgspec.Struct, frozen=True):
     def line(self, settings: KafkaSettings) -> str:
         """What is missing, and what to grant."""
         user = f"User:{settings.sasl_username if settings.security_protocol.startswith('SASL') else '…'}"
+        asked = f"kafka-acls --bootstrap-server {settings.bootstrap_servers} --command-config admin.properties --add"
         pattern = " --resource-pattern-type prefixed" if self.prefixed else ""
         kind = f"{self.resource.replace('-', ' ')}{'s that begin with' if self.prefixed else ''}"
-        grant = f"kafka-acls --add --allow-principal {user} --operation {self.operation} --{self.resource} {self.name}{pattern}"
+        grant = f"{asked} --allow-principal {shlex.quote(user)} --operation {self.operation} --{self.resource} {self.name}{pattern}"
         return (
             f"{'this user' if user.endswith('…') else user} may not {self.operation} the {kind} {self.name}, {self.why}: grant it ({grant})"
         )

@@ -303,8 +303,10 @@ def _endpoint_advice(asked: Asked, found: Mapping[str, str | None]) -> Iterator[
             f"`{asked.endpoint}` announces its end: "
             + (f"probe `{other}`, and move" if found["other_endpoint"] == "yes" else f"`{other}` does not answer here"),
         )
-    elif found["order"] == "honoured" and found["start_date"] is not None:
+    elif found["order"] in {"honoured", "oldest_first"} and found["start_date"] is not None:
         yield Advice(setting, f"`{asked.endpoint}` can be followed")
+    else:
+        yield Advice(setting, f"not known whether `{asked.endpoint}` can be followed: probe a customer with more activities")
 
 
 def quota_advice(asked: Asked, seen: Seen) -> Iterator[Advice]:

@@ -1,4 +1,4 @@
-"""Many days of the swarm: one drawn plan a seed, over all cores.
+"""Many lives of the swarm, some hours of virtual time each: one drawn plan a seed, over all cores.
 
 python -m tests.simulation --seeds 100     one line a seed as it ends, and the failed ones at the end, with how to replay each
 python -m tests.simulation --seed 17       one seed, twice: its plan, its figures, and whether the second run was the same

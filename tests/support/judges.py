@@ -172,7 +172,7 @@ def judge_budget(world: "World") -> int:
 
 
 def partition_calls_per_second(plan: Plan) -> float:
-    """What one partition may spend: of the rate, as design.md has it, or of the cycle."""
+    """What one partition may spend: of the rate, as `poller/core/budget.py` divides it, or of the cycle."""
     limit, window_seconds = plan.window
     capacity = max(1, math.ceil(limit / window_seconds / 2 / plan.partitions))
     rate = (limit + 1 - capacity * plan.partitions) / (window_seconds + 1)

@@ -168,7 +168,7 @@ def test_all_faults_are_named_at_once_each_by_its_variable() -> None:
 
 def test_a_fault_says_what_was_given_and_what_to_give() -> None:
     assert the_fault_with(ADMIN_PORT="x") == "POLLER_ADMIN_PORT='x': should be a whole number from 0 to 65535"
-    assert the_fault_with(CALLS_PER_MINUTE="0") == "POLLER_CALLS_PER_MINUTE='0': should be a number of calls above 0 and up to 1000000"
+    assert the_fault_with(CALLS_PER_MINUTE="0") == "POLLER_CALLS_PER_MINUTE='0': should be a number of calls from 0.001 to 1000000"
     assert the_fault_with(KAFKA_PARTITION_BY="id") == "POLLER_KAFKA_PARTITION_BY='id': should be `key` or `customer`"
 
 

@@ -88,7 +88,7 @@ def test_a_readable_line_says_when_what_and_whose() -> None:
 
 
 def test_a_readable_line_without_headers_has_the_records_own_time() -> None:
-    assert readable_line(shown())[0] == "2026-01-01T00:00:00.123+00:00  customer.created"
+    assert readable_line(shown())[0] == "2026-01-01T00:00:00.123Z  customer.created"
 
 
 def test_a_readable_line_commands_nothing_and_is_short() -> None:

@@ -1,12 +1,15 @@
 """What `poller inspect` says of a customer in each situation, and whom it asks."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from poller.admin.http import make_app
+from poller.cli import run_command
 from poller.commands.inspect import Inspected, admin_url, as_json, ask, lines
 from poller.config import KafkaSettings, Whereabouts
 from poller.core.standing import Standing
@@ -72,6 +75,23 @@ def test_a_customer_without_a_checkpoint_was_never_read() -> None:
     assert said_of["next call, errors"] == "not known here: nobody answers"
 
 
+def test_who_is_watched_by_nobody_will_never_begin() -> None:
+    never = looked_up(checkpoint=None, written_at=None)
+
+    assert said(found(never, standing(state="not watched")))["checkpoint"] == "none: it was never read"
+
+
+def test_an_owner_of_this_host_that_does_not_answer_has_ended() -> None:
+    ended = msgspec.structs.replace(OWNED, owner=f"{socket.gethostname()}/31")
+
+    assert "it has ended, or its admin server listens elsewhere" in said(found(looked_up(ownership=ended)))["next call, errors"]
+
+
+def test_an_address_without_a_scheme_is_refused_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["inspect", "c", "--admin", "127.0.0.1:8080"]) == 2
+    assert "should be a URL" in capsys.readouterr().err
+
+
 def test_a_first_read_that_is_not_complete_says_what_it_stands_on() -> None:
     begun = Checkpoint(cursor_ms=0, baseline_ms=1_699_999_999_000, stepped_ms=1_699_999_998_000)
     said_of = said(found(looked_up(checkpoint=begun)))
@@ -109,7 +129,7 @@ def test_while_all_calls_are_paused_it_says_until_when_and_why() -> None:
     ("live", "line"),
     [
         (standing(state="in flight"), "under way"),
-        (standing(state="not watched"), "none"),
+        (standing(state="not watched"), "none: nobody watches it: add it to POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE"),
         (standing(state="awaits its commit"), "not known"),
         (standing(state="waits", calls_before=3), "not before the budget has calls again"),
     ],

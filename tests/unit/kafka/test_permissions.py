@@ -37,4 +37,4 @@ def test_a_missing_permission_is_told_by_its_resource_its_operation_and_the_comm
 def test_who_shows_a_certificate_has_a_name_that_only_the_brokers_know() -> None:
     line = needs(SETTINGS)[0].line(KafkaSettings(bootstrap_servers="kafka:9092", security_protocol="SSL"))
 
-    assert line.startswith("this user may not Create") and "--allow-principal User:… --operation Create" in line
+    assert line.startswith("this user may not Create") and "--allow-principal 'User:…' --operation Create" in line

@@ -39,9 +39,10 @@ from poller.demo.answers import (
 from poller.demo.control import control
 from poller.demo.faults import ERRORS, ConnectionBroke, Fault, NoAnswer, draw_fault, garbage, with_duplicate
 from poller.demo.oauth import Tokens, token_answer
+from poller.demo.objects import Customer
 from poller.demo.options import SimulatorOptions, check
 from poller.demo.parameters import Endpoint, list_query
-from poller.demo.payloads import Customer, Shape, render
+from poller.demo.payloads import Shape, render
 from poller.demo.population import Population, Visits
 from poller.demo.quota import Granted, Verdict, calls_in_window_max
 from poller.demo.readings import Listing, Refused, Stored, list_activities

@@ -15,8 +15,9 @@ from typing import Protocol
 
 import msgspec
 
+from poller.demo.objects import CAMPAIGNS, PRODUCTS, Customer
 from poller.demo.options import SimulatorOptions
-from poller.demo.payloads import CAMPAIGNS, OBJECTS, PRODUCTS, TYPES, UNDOCUMENTED_TYPES, Customer, category
+from poller.demo.payloads import OBJECTS, TYPES, UNDOCUMENTED_TYPES, category
 from poller.demo.readings import MILLISECOND_US, Defect, Stored
 
 DAY_MINUTES = 1440

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from poller.demo.payloads import Customer
+from poller.demo.objects import Customer
 from poller.demo.readings import Stored, format_instant
 
 Start = Literal["earliest", "first_call"] | float | Mapping[str, float]

@@ -6,13 +6,15 @@ Two ways, and both read the same grammar:
 - The quick one, msgspec's, for bodies that are as they should be. It leaves each entry unread (`Raw`) and then reads each head.
 - The patient one, the standard library's, for what msgspec refuses as a whole although only an entry is odd. JavaScript writes text that was
   cut in the middle of an emoji as half a surrogate pair (`ud83d` without its other half); bytes that are no UTF-8 may stand in one entry among good ones; and
-  `data_ref` may name another key than `data`.
+  `data_ref` may name another key than `data`. It also takes what is not quite JSON (`NaN`, a bare line feed in a text), and steps over a value that is nested
+  too deeply to be read, so that only the entry that holds it is a dead letter.
 
 What is no page at all is `Undecodable`; what is no activity is a dead letter in its place, so that reading goes on. Duplicate keys: the last one
-counts, as in JavaScript. Unknown keys pass. Invalid UTF-8 outside of the entries makes the page undecodable only where no entry holds any.
+counts, as in JavaScript. Unknown keys pass, and so does a byte order mark. Invalid UTF-8 outside of the entries makes the page undecodable only where no entry holds any.
 """
 
 import json
+import re
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NoReturn
 
@@ -37,7 +39,12 @@ PAGE_ENTRIES_MAX = 10_000
 BODY_COMMAS_MAX = 1_000_000
 """Bounds what the decoder may allocate before the entries can be counted; in the largest body that is one comma every eight bytes."""
 
+NESTED_PARTS_MAX = 400_000
+"""Brackets and texts that are looked at to find where a value ends that is nested too deeply."""
+
 BLANKS = " \t\n\r"
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -60,14 +67,14 @@ class _NotJson(Exception):
 
 def decode(response: Response) -> Page:
     """The page that the answer holds. Raises `Undecodable`, and nothing else."""
-    body = response.body
+    body = response.body.removeprefix(BYTE_ORDER_MARK)
     if body.count(b",") > BODY_COMMAS_MAX:
         raise Undecodable("too many values in one body")
     try:
         entries = tuple(_quick(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NotJson):
         entries = tuple(_patient(body))
-    return Page(entries=entries, quota=response.quota, server_time=response.server_time, body_bytes=len(body))
+    return Page(entries=entries, quota=response.quota, server_time=response.server_time, body_bytes=len(response.body))
 
 
 def _quick(body: bytes) -> list[Activity | DeadLetter]:
@@ -82,7 +89,7 @@ def _entry(raw: bytes) -> Activity | DeadLetter:
     try:
         head = _head.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _judged(_value(raw.decode(), 0)[0], raw)
+        return _patient_entry(_value(raw.decode(), 0)[0], raw)
     return _activity(head.id, head.type, head.created_at, raw)
 
 
@@ -107,8 +114,6 @@ def _patient(body: bytes) -> list[Activity | DeadLetter]:
         entries = [_patient_entry(value, raw) for value, raw in _slices(text, *_data(text))]
     except _NotJson as error:
         raise Undecodable(str(error)) from None
-    except RecursionError:
-        raise Undecodable("nested too deeply") from None
     _refuse_crowd(len(entries))
     if not _is_utf8(body) and not any(_is_broken(entry) for entry in entries):
         raise Undecodable("not UTF-8")
@@ -117,9 +122,21 @@ def _patient(body: bytes) -> list[Activity | DeadLetter]:
 
 def _patient_entry(value: object, raw: bytes) -> Activity | DeadLetter:
     entry = _judged(value, raw)
-    if _is_utf8(raw):
-        return entry
-    return DeadLetter("not UTF-8", raw, entry.created_at_ms)
+    fault = _fault(raw)
+    return entry if fault is None else DeadLetter(fault, raw, entry.created_at_ms)
+
+
+def _fault(raw: bytes) -> str | None:
+    """Why no ordinary parser would take it."""
+    try:
+        _strict.decode(raw.decode())
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except ValueError:
+        return "not JSON"
+    except RecursionError:
+        return "nested too deeply"
+    return None
 
 
 def _judged(value: object, raw: bytes) -> Activity | DeadLetter:
@@ -179,7 +196,11 @@ def _some_number(_digits: str) -> int:
     return 0  # no number is looked at, and reading a very long one is refused
 
 
-_scan = json.JSONDecoder(parse_constant=_no_constant, parse_int=_some_number, parse_float=_some_number).raw_decode
+_strict = json.JSONDecoder(parse_constant=_no_constant, parse_int=_some_number, parse_float=_some_number)
+_lenient = json.JSONDecoder(parse_int=_some_number, parse_float=_some_number, strict=False)
+
+BRACKET_OR_TEXT = re.compile(r'[\[\]{}]|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""Of a text without an end, all that there is: to look at each of its characters anew would take for ever."""
 
 
 def _data(text: str) -> tuple[int, int]:
@@ -229,15 +250,30 @@ def _slices(text: str, start: int, end: int) -> list[tuple[object, bytes]]:
 
 
 def _value(text: str, at: int) -> tuple[object, int]:
+    """The value that begins here, and where it ends; an empty one for what is nested too deeply to be read."""
     try:
-        return _scan(text, at)
+        return _lenient.raw_decode(text, at)
     except ValueError:
         raise _NotJson(f"not JSON from character {at} on") from None
+    except RecursionError:
+        return ([] if text[at] == "[" else {}), _end_of_nested(text, at)
+
+
+def _end_of_nested(text: str, at: int) -> int:
+    """Where this list or object ends, by its brackets alone."""
+    depth = 0
+    for count, found in enumerate(BRACKET_OR_TEXT.finditer(text, at)):
+        if count > NESTED_PARTS_MAX:
+            raise Undecodable("too many values in one body")
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
+        if depth == 0:
+            return found.end()
+    raise _NotJson(f"not JSON from character {at} on")
 
 
 def _string(text: str, at: int) -> tuple[str, int]:
     try:
-        string: tuple[str, int] = scanstring(text, at + 1, True)
+        string: tuple[str, int] = scanstring(text, at + 1, False)
     except ValueError:
         raise _NotJson(f"not JSON from character {at} on") from None
     return string

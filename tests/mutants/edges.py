@@ -251,6 +251,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
     ),
     "poller/voucherify/wire.py": (
         (
+            "what is nested too deeply makes the page undecodable",
+            '    except RecursionError:\n        return ([] if text[at] == "[" else {}), _end_of_nested(text, at)\n',
+            "",
+            "tests/unit/voucherify/test_wire.py::test_what_is_no_activity_is_a_dead_letter_in_its_place",
+        ),
+        (
             "a crowd of values is decoded",
             'if body.count(b",") > BODY_COMMAS_MAX:',
             "if False:",

@@ -6,11 +6,23 @@ from typing import Any
 
 import pytest
 
-from poller.demo.payloads import OBJECTS, TYPES, Customer, render
+from poller.demo.objects import Customer
+from poller.demo.payloads import OBJECTS, TYPES, render
 from poller.demo.readings import Stored, parse_instant_us
 
 CUSTOMER = Customer("cust_1", "shopper@example.com")
 AT_US = 1_661_850_847_660_123
+SOMETIMES_NULL = {
+    "referrer",
+    "redemption",
+    "promotion_tier",
+    "promotion_stack",
+    "referral",
+    "referral_tier",
+    "loyalty",
+    "custom_event",
+    "customer_event",
+}
 
 
 def stored(**fields: Any) -> Stored:
@@ -38,6 +50,7 @@ def test_each_type_has_its_objects_in_the_documented_shape(name: str) -> None:
     assert list(activity["data"]) == ["data", "event_source"]
     assert tuple(activity["data"]["data"]) == OBJECTS[name]
     assert activity["data"]["data"]["customer"]["id"] == "cust_1"
+    assert {key for key, value in activity["data"]["data"].items() if value is None} <= SOMETIMES_NULL
     assert activity["data"]["event_source"]["channel"] in {"USER_PORTAL", "API", "CLIENT_API", "INTERNAL"}
     assert (activity["id"], activity["type"], activity["created_at"], activity["group_id"]) == (
         "evcus_0c150c51730c6b60b1",
@@ -52,6 +65,47 @@ def test_the_flat_shape_has_the_objects_directly_and_no_group() -> None:
 
     assert list(activity) == ["id", "type", "data", "created_at"]
     assert tuple(activity["data"]) == OBJECTS["customer.order.paid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "kind"),
+    [
+        ("customer.sms.failed", "failed_at", str),
+        ("customer.loyalty.tier.expiration.changed", "expiration_date", str),
+        ("customer.voucher.loyalty_card.points_expired", "points", int),
+        ("customer.voucher.loyalty_card.points_expired", "buckets", list),
+        ("customer.reward_redemptions.created", "balance", int),
+        ("customer.voucher.gift.balance_added", "balance", dict),
+        ("customer.redemption.succeeded", "promotion_tier", type(None)),
+        ("customer.custom_event", "loyalty", type(None)),
+        ("customer.loyalty.updated", "loyalty", dict),
+        ("customer.order.paid", "referrer", type(None)),
+        ("customer.referred", "referrer", dict),
+    ],
+)
+def test_not_every_member_of_the_data_is_an_object(name: str, member: str, kind: type) -> None:
+    assert type(json.loads(render(CUSTOMER, stored(type=name), "flat"))["data"][member]) is kind
+
+
+def test_an_activity_may_hold_the_head_of_another_and_an_instant_that_is_none() -> None:
+    rewarded = json.loads(render(CUSTOMER, stored(type="customer.rewarded.loyalty_points"), "flat"))["data"]
+    published = json.loads(render(CUSTOMER, stored(type="customer.publication.succeeded"), "flat"))["data"]
+
+    assert set(rewarded["event"]) == {"id", "type", "category", "entity_id", "created_at", "group_id"}
+    assert published["publication"]["created_at"] == "2022-08-30T09: 14: 07.660Z"
+
+
+def test_few_types_show_the_customer_whole() -> None:
+    shown = {name: "summary" in json.loads(render(CUSTOMER, stored(type=name), "flat"))["data"]["customer"] for name in TYPES}
+
+    assert {name for name, whole in shown.items() if whole} == {
+        "customer.confirmed",
+        "customer.created",
+        "customer.updated",
+        "customer.deleted",
+        "customer.segment.entered",
+        "customer.segment.left",
+    }
 
 
 def test_an_undocumented_type_has_a_payload_too() -> None:

@@ -1,6 +1,7 @@
 """The body of an answer: which pages are read, what becomes of odd entries, and what is no page."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from poller.voucherify import wire
 AT = "2022-08-30T09:14:07.660Z"
 AT_MS = 1_661_850_847_660
 HALF_A_PAIR = rb"\ud83d"
+DEEP_LIST = b"[" * 100_000 + rb'"]\"\\"' + b"]" * 100_000
+DEEP_OBJECT = b'{"id":"evcus_1","type":"t","created_at":"%s","data":' % AT.encode() + b'{"}":' * 100_000 + b"1" + b"}" * 100_001
 
 
 def entry(id: object = "evcus_1", type: object = "customer.confirmed", created_at: object = AT, **more: Any) -> bytes:
@@ -101,6 +104,13 @@ def test_an_activity_goes_on_byte_for_byte(raw: bytes) -> None:
             entry(created_at=1, s="?").replace(b"?", b"\xc0\x80"),
             DeadLetter("not UTF-8", entry(created_at=1, s="?").replace(b"?", b"\xc0\x80")),
         ),
+        (b"NaN", DeadLetter("not JSON", b"NaN")),
+        (b'["a\nb"]', DeadLetter("not JSON", b'["a\nb"]')),
+        (entry(n=math.nan), DeadLetter("not JSON", entry(n=math.nan), AT_MS)),
+        (entry(id=7, n=[-math.inf]), DeadLetter("not JSON", entry(id=7, n=[-math.inf]), AT_MS)),
+        (entry(s="?").replace(b"?", b"a\r\n\x00b"), DeadLetter("not JSON", entry(s="?").replace(b"?", b"a\r\n\x00b"), AT_MS)),
+        (DEEP_LIST, DeadLetter("nested too deeply", DEEP_LIST)),
+        (DEEP_OBJECT, DeadLetter("nested too deeply", DEEP_OBJECT)),
     ],
 )
 def test_what_is_no_activity_is_a_dead_letter_in_its_place(raw: bytes, letter: DeadLetter) -> None:
@@ -145,7 +155,8 @@ def test_an_empty_page_has_no_entries() -> None:
         (b"<html>", "not a JSON object"),
         (b"[]", "not a JSON object"),
         (b'"data"', "not a JSON object"),
-        (b"\xef\xbb\xbf{}", "not a JSON object"),
+        (b"\xef\xbb\xbf{}", "no list of activities"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "not a JSON object"),
         ('{"data":[]}'.encode("utf-16"), "not a JSON object"),
         (b"{}", "no list of activities"),
         (b'{"code":500,"message":"no"}', "no list of activities"),
@@ -158,17 +169,17 @@ def test_an_empty_page_has_no_entries() -> None:
         (b'{"data":[]', "`,` is missing at character 10"),
         (b'{"data":[1 2]}', "not JSON from character 8 on"),
         (b'{"data":[1,]}', "not JSON from character 8 on"),
-        (b'{"data":[NaN]}', "not JSON from character 8 on"),
-        (b'{"data":[Infinity]}', "not JSON from character 8 on"),
-        (b'{"data":["a\nb"]}', "not JSON from character 8 on"),
         (b'{"data":[],}', "a key is missing at character 11"),
         (b'{"data" []}', "`:` is missing at character 8"),
-        (b'{"da\nta":[]}', "not JSON from character 1 on"),
         (b'{"data":[]} x', "more after the object"),
         (b'{"data":[],"x":"\xff"}', "not UTF-8"),
         (b'{"data":[{}],"\xff":1}', "not UTF-8"),
-        (b'{"data":[' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "nested too deeply"),
-        (b'{"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b',"data":[]}', "nested too deeply"),
+        (b'{"data":[nan]}', "not JSON from character 8 on"),
+        (b'{"da\nta":[]}', "no list of activities"),
+        (b'{"data":[' + DEEP_LIST, "not JSON from character 8 on"),
+        (b'{"data":[' + DEEP_OBJECT[:-1] + b"]}", "`,` is missing at character 600086"),
+        (b'{"data":' + b"[" * 100_000 + b'"' + rb"\"" * 1_000_000, "not JSON from character 8 on"),
+        (b'{"data":' + b"[" * 400_002, "too many values in one body"),
         (b'{"data":[' + b"0," * 10_000 + b"0]}", "more than 10000 entries in one page"),
         (b'{"data":[' + b"0," * 10_000 + b'"' + HALF_A_PAIR + b'"]}', "more than 10000 entries in one page"),
         (b'{"data":[' + b"0," * 1_000_001 + b"0]}", "too many values in one body"),
@@ -179,6 +190,30 @@ def test_what_is_no_page_is_undecodable_with_a_short_reason(content: bytes, why:
         entries(content)
 
     assert caught.value.explanation == why
+
+
+def test_at_the_depth_that_one_reader_bears_and_the_other_does_not_an_entry_is_still_judged_by_what_it_is() -> None:
+    for depth in range(600, 1010):
+        data = b"[" * depth + b"]" * depth
+        good, bad = (
+            b'{"id":%s,"type":"customer.confirmed","created_at":"%s","data":%s}' % (id, AT.encode(), data) for id in (b'"e"', b"7")
+        )
+        of_good, of_bad = entries(body(good, bad))
+
+        assert isinstance(of_bad, DeadLetter)
+        assert of_good == activity(good, "e") or isinstance(of_good, DeadLetter), depth
+        assert {one.reason for one in (of_good, of_bad) if isinstance(one, DeadLetter)} <= {"id is not text", "nested too deeply"}, depth
+
+
+def test_a_byte_order_mark_is_no_part_of_the_page() -> None:
+    content = b"\xef\xbb\xbf" + body(entry())
+
+    assert wire.decode(Response(body=content)) == Page(entries=(activity(entry()),), body_bytes=len(content))
+
+
+@pytest.mark.parametrize("odd", [DEEP_LIST, DEEP_OBJECT, b"NaN", b'"a\nb"'])
+def test_what_is_odd_beside_the_list_is_not_looked_at(odd: bytes) -> None:
+    assert entries(body(entry(), more=b'"x":' + odd)) == (activity(entry()),)
 
 
 def test_as_many_entries_as_may_be_are_read() -> None:

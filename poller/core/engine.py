@@ -15,7 +15,7 @@ the log holds; a held batch survives that if it was built on the very checkpoint
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -51,6 +51,11 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 
 COMMIT_RECORDS_MAX = 5_000
 """Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
+
+PAGES_REMEMBERED = 20
+"""Pages by whose longest a full one is known; short ones are not among them. A server that caps its pages lower is understood after as many;
+where it does not, one read in twenty of those that show as much takes a call more.
+"""
 
 ERROR_CHARACTERS_MAX = 300
 """What is kept of a customer's last error, for whoever asks."""
@@ -94,7 +99,7 @@ class Engine:
         self._in_flight: dict[CustomerId, Fetch] = {}
         self._calls = 0
         self._server_clock = ServerClock()
-        self._longest_page = walk.PAGE_ACTIVITIES_SHORT
+        self._page_lengths: deque[int] = deque(maxlen=PAGES_REMEMBERED)
         self._failures = 0
         self._refused = ""
         self._paused_until = -math.inf
@@ -279,7 +284,7 @@ class Engine:
             self._schedule(fetch.partition, fetch.customer, customer, now)
             return None
         sifted = self._sift(fetch, page, going, start, server_ms)
-        outcome = walk.follow(going, shown, longest, start.stepped_ms)
+        outcome = walk.follow(going, shown, longest, start.cursor_ms, start.stepped_ms)
         return self._hold(fetch, start, sifted, outcome, server_ms, page.body_bytes)
 
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
@@ -410,9 +415,11 @@ class Engine:
                 raise AssertionError(f"no such start: {other!r}")
 
     def _observe(self, page: Page, now: float) -> tuple[walk.Shown, int]:
-        """Take note of what any page tells of the API, whoever it is about. The page as the walk sees it, and the longest one before it."""
+        """Take note of what any page tells of the API, whoever it is about. The page as the walk sees it, and the longest of late."""
         once = dedupe.once(page.entries)  # an entry that is shown twice may make a page longer than any other will be
-        longest, self._longest_page = self._longest_page, max(self._longest_page, len(once))
+        longest = max(self._page_lengths, default=walk.PAGE_ACTIVITIES_SHORT)
+        if len(once) >= walk.PAGE_ACTIVITIES_SHORT:
+            self._page_lengths.append(len(once))
         self._server_clock = self._server_clock.observe(page, now)
         self._failures, self._refused = 0, ""
         if page.quota.remaining == 0:

@@ -13,7 +13,8 @@ than the page had room for. The next page is therefore asked for so that it show
     PAST_LOW     start_date = low + 1 ms             gives up the ties at `low`: a gap is suspected, and counted
 
 A way is stuck when its page is full, shows nothing fresh and moves no edge, or does not prove that it is the next. A page that is not
-full ends the read. `tests/property` tries every reading of the API that we could think of.
+full ends the read, unless it leaves the cursor where it was: the server may have begun to cap its pages lower, and the next read would see
+no more. `tests/property` tries every reading of the API that we could think of.
 """
 
 from enum import IntEnum
@@ -81,10 +82,12 @@ def query_of(walk: Walk) -> Query:
             return Query(start_date_ms=walk.low_ms + 1, limit=walk.limit)
 
 
-def follow(walk: Walk, shown: Shown, longest: int, stepped_ms: int | None) -> Walk | End:
-    """What a page means for the walk. `longest` is the longest page that this endpoint has shown, `stepped_ms` a tie to step over at once."""
+def follow(walk: Walk, shown: Shown, longest: int, cursor_ms: int, stepped_ms: int | None) -> Walk | End:
+    """What a page means for the walk. `longest` is the longest page that this endpoint has shown lately, `cursor_ms` where the read began,
+    `stepped_ms` a tie to step over at once.
+    """
     walk = msgspec.structs.replace(walk, calls=walk.calls + 1)
-    full = shown.length >= min(longest, walk.limit)
+    full = shown.length >= min(longest, walk.limit) or _stands_still(shown, cursor_ms)
     if (full or shown.length >= PAGE_ACTIVITIES_SHORT) and not _ascending(shown):
         return End(gap=True, followable=False)
     if _begins_before(walk, shown, full):
@@ -124,6 +127,13 @@ def _ascending(shown: Shown) -> bool:
     return all(a <= b for a, b in zip(shown.instants_ms, shown.instants_ms[1:], strict=False))
 
 
+def _stands_still(shown: Shown, cursor_ms: int) -> bool:
+    """Whether the cursor would stay for ever, were this page taken for the last: all that it shows was created by then, and it may be cut,
+    by whatever cuts this customer's pages and not those of others.
+    """
+    return shown.length >= PAGE_ACTIVITIES_SHORT and bool(shown.instants_ms) and max(shown.instants_ms) <= cursor_ms
+
+
 def _begins_before(walk: Walk, shown: Shown, full: bool) -> bool:
     """Whether the page shows that the date it was asked to begin at is ignored. A page with room left over shows no such thing."""
     query = query_of(walk)
@@ -137,11 +147,21 @@ def _begins_before(walk: Walk, shown: Shown, full: bool) -> bool:
 def _joined(walk: Walk, shown: Shown) -> bool:
     """Whether the page continues what is known."""
     if walk.way == Way.AFTER_ID:
-        last_but_one, last = walk.page_ids[-2:]
-        return shown.ids[:1] == (last,) or shown.ids[:2] == (last_but_one, last)
+        return _joined_by_id(walk, shown)
     if walk.way == Way.PAST_LOW or not walk.low_keys:  # the first page has nothing to show again, and this way jumps
         return True
     return not set(walk.low_keys).isdisjoint(shown.keys)
+
+
+def _joined_by_id(walk: Walk, shown: Shown) -> bool:
+    """Whether the page begins where the last one ended. What is shown late may have come to stand between, among the ties; nothing else may."""
+    last_but_one, last = walk.page_ids[-2:]
+    if last not in shown.ids:
+        return False
+    before = shown.ids[: shown.ids.index(last)]
+    late = before[1:] if before[:1] == (last_but_one,) else before
+    known, instants_ms = set(walk.low_keys), dict(zip(shown.keys, shown.instants_ms, strict=True))
+    return all(id not in known and instants_ms.get(id) == walk.low_ms for id in late)
 
 
 def _go_on(walk: Walk, shown: Shown, stepped_ms: int | None) -> Walk | End:

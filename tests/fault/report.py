@@ -4,13 +4,11 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 
 from poller.demo.broker import KAFKA_VERSION
 from tests.fault.harness import Row
+from tests.support.document import put
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- make faults: begin -->", "<!-- make faults: end -->"
 HEADINGS = ("fault", "times injected", "activities", "lost", "twice", "recovery p50", "max")
 
 
@@ -56,8 +54,5 @@ def run_on(seed: int, took_seconds: float) -> str:
 
 
 def write(rows: Sequence[Row], seed: int, took_seconds: float) -> None:
-    """Put the table in its place; what stands around it stays."""
-    document = DOCUMENT.read_text()
-    before, rest = document.split(BEGIN)
-    _, after = rest.split(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(rows)}\n{notes(rows)}\n{run_on(seed, took_seconds)}\n{END}{after}")
+    """Put the table in its place."""
+    put("faults", f"{table(rows)}\n{notes(rows)}\n{run_on(seed, took_seconds)}")

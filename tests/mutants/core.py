@@ -1,6 +1,7 @@
 """What decides: the core, and the worker that carries it out. By file: the mutant's name, the text, what stands there instead, the tests."""
 
 UNIT = "tests/unit/core"
+PAIRWISE = "tests/simulation/test_readings_pairwise.py::test_whatever_two_readings_meet_nothing_is_published_twice_or_lost_in_silence"
 READINGS = "tests/property/test_mutants.py::test_a_reading_judge_finds_the_mutant_that_has"
 TROUBLE = "tests/property/test_mutants.py::test_a_group_in_trouble_finds_the_mutant_in_which"
 WHATEVER_FAILS = (
@@ -126,6 +127,25 @@ ROWS: dict[str, tuple[Row, ...]] = {
             f"{READINGS}[a short page proves the end]",
         ),
         (
+            "a page that may be cut ends the read though the cursor stays",
+            "return shown.length >= PAGE_ACTIVITIES_SHORT and bool(shown.instants_ms) and",
+            "return False and",
+            f"{UNIT}/test_walk.py::test_a_short_page_that_would_leave_the_cursor_where_it_is_does_not_end_the_read",
+        ),
+        (
+            "a late tie breaks the id cursor",
+            "return all(id not in known and instants_ms.get(id) == walk.low_ms for id in late)",
+            "return not late",
+            f"{UNIT}/test_walk.py::test_what_is_shown_late_among_the_ties_may_stand_before_the_last_id",
+            f"{PAIRWISE}[page=(100, 7) tie=101 tie_at=95.0 late=True struck=restarted]",
+        ),
+        (
+            "anything before the last id is trusted",
+            "return all(id not in known and instants_ms.get(id) == walk.low_ms for id in late)",
+            "return True",
+            f"{UNIT}/test_walk.py::test_what_stands_before_the_last_id_and_is_no_late_tie_shows_that_the_id_is_not_followed",
+        ),
+        (
             "a page of one instant proves a direction",
             "return all(a <= b for a, b in",
             "return all(a < b for a, b in",
@@ -197,6 +217,13 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "poller/core/engine.py": (
+        (
+            "the longest page is never forgotten",
+            "self._page_lengths: deque[int] = deque(maxlen=PAGES_REMEMBERED)",
+            "self._page_lengths: deque[int] = deque()",
+            f"{UNIT}/test_engine.py::test_a_server_that_caps_its_pages_lower_is_understood_after_some_pages",
+            f"{PAIRWISE}[page=(100, 7) clocks=behind]",
+        ),
         (
             "the checkpoint moves before the commit",
             "        self._held[fetch.partition].put(batch)\n",

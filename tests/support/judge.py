@@ -10,13 +10,17 @@ from random import Random
 from typing import Literal
 
 from poller.core import walk
-from poller.core.engine import Policy
+from poller.core.engine import PAGES_REMEMBERED, Policy
 from poller.demo.readings import Readings, Stored
 from tests.support.history import EPOCH, Account, Reader, shuffled, stored
 
 LOOKBACK_SECONDS = 60.0
 ROUNDS = 9
 ROUND_SECONDS = 100.0
+CHANGED_ROUND = 4
+UNDERSTOOD_READS = PAGES_REMEMBERED + 2
+"""So many reads after a server began to cap its pages lower nothing waits any more."""
+
 INSTANT_SECONDS = -2_000.0
 """Where `start=instant` begins, after the epoch of the test."""
 SETTLED_SECONDS = 5.0
@@ -102,6 +106,8 @@ class Case:
 
     scenario: str | Scenario
     readings: Readings = Readings()
+    later: Readings | None = None
+    """What the API does from the middle of the run on, if it changes."""
     start: Start = "earliest"
     clock_offset: float = 0.0
     """How far our own clock is ahead."""
@@ -117,7 +123,13 @@ class Case:
 
     @property
     def clocks_right(self) -> bool:
-        return self.clock_offset == 0 and self.readings.date == "right" and self.readings.date_offset_seconds == 0
+        ahead = {one.date_offset_seconds for one in (self.readings, self.later or self.readings)}
+        return self.clock_offset == 0 and self.readings.date == "right" and ahead == {0}
+
+    @property
+    def page_activities_max(self) -> int:
+        """At its smallest."""
+        return min(one.page_activities_max for one in (self.readings, self.later or self.readings))
 
     @property
     def followable(self) -> bool:
@@ -128,7 +140,7 @@ class Case:
     def complete(self) -> bool:
         """Whether everything can be had by what we know to ask."""
         id_cursor = self.readings.starting_after_id in ("honoured", "empty_when_vanished", "refused_when_vanished")
-        return self.followable and (self.history.tie <= self.readings.page_activities_max or (id_cursor and self.readings.ties == "stable"))
+        return self.followable and (self.history.tie <= self.page_activities_max or (id_cursor and self.readings.ties == "stable"))
 
 
 @dataclass
@@ -157,7 +169,7 @@ class Verdict:
             "lost without a gap": not self.lost or self.gaps > 0,
             "incomplete": not (case.complete and self.lost),
             "later activities harmed by a gap": not case.followable or self.lost <= case.history.tied,
-            "a gap where nothing is in doubt": not (case.followable and case.history.tie < case.readings.page_activities_max and self.gaps),
+            "a gap where nothing is in doubt": not (case.followable and case.history.tie < case.page_activities_max and self.gaps),
             # An endpoint that ignores start_date shows the past whenever asked, and a clock that is wrong says that the past is now.
             "published from before the start": not self.extra
             or (case.start == "now" and (case.readings.start_date == "ignored" or not case.clocks_right)),
@@ -206,12 +218,14 @@ def read_rounds(case: Case, reader: Reader, meanwhile: Callable[[Reader, int], N
         reader.now = max(reader.now, EPOCH + ROUND_SECONDS * (number + 1))
         if number == 2:
             old, old_gaps = reader.log.copy(), reader.gaps
+        if number == CHANGED_ROUND and case.later is not None:
+            reader.account.readings = case.later
         if number == 6 and case.resumed_old:
             reader.log, reader.gaps = old, old_gaps
             reader.restart()
         if meanwhile is not None:
             meanwhile(reader, number)
-    return reads(reader) and reads(reader)
+    return all(reads(reader) for _ in range(2 if case.later is None else UNDERSTOOD_READS))
 
 
 def reads(reader: Reader) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from poller.core import backoff
 from poller.core.budget import Cycle
 from poller.core.dedupe import RECENT_IDS_MAX
-from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, Engine, Policy
+from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, PAGES_REMEMBERED, Engine, Policy
 from poller.core.ownership import partition_of
 from poller.core.walk import Way
 from poller.errors import (
@@ -27,8 +27,8 @@ from poller.errors import (
 )
 from poller.model import Activity, Batch, Checkpoint, Commit, CustomerId, Fetch, Ledger, Page, Query, Quota, Restored, Wait, Walk
 from tests.support.builders import activities, activity, checkpoint, dead_letter, ownership, page, restored
+from tests.support.engines import NOW, commit, commit_all, fetch, owner, wait
 
-NOW = 100_000.0
 LOOKBACK = 60.0
 A, B, C = (CustomerId(name) for name in "abc")
 
@@ -40,43 +40,11 @@ def policy(**fields: Any) -> Policy:
 
 def engine(*customers: CustomerId, found: Restored | None = None, now: float = NOW, level: float = 1_000, **fields: Any) -> Engine:
     """An engine that owns the one partition and may make calls: its bucket is full, and a commit granted them."""
-    made = Engine(policy(**fields))
-    made.partitioned(1)
-    made.watch(customers)
-    made.confirmed(math.inf)
-    if found is None:
-        found = Restored({}, ownership(ledger=Ledger(level)))
-    made.assigned(0, found, now)
-    commit_all(made, now)
-    return made
+    return owner(policy(**fields), customers, restored(Ledger(level)) if found is None else found, now)
 
 
 def owned_before(**checkpoints: Checkpoint) -> Restored:
     return restored(Ledger(1_000), **checkpoints)
-
-
-def fetch(of: Engine, now: float = NOW) -> Fetch:
-    order = of.next(now)
-    assert isinstance(order, Fetch), order
-    return order
-
-
-def wait(of: Engine, now: float = NOW) -> Wait:
-    order = of.next(now)
-    assert isinstance(order, Wait), order
-    return order
-
-
-def commit(of: Engine, now: float = NOW, **how: bool) -> Commit:
-    order = of.commit(0, now, **({"at_once": True} | how))
-    assert isinstance(order, Commit), order
-    return order
-
-
-def commit_all(of: Engine, now: float = NOW) -> Commit:
-    order = commit(of, now)
-    of.committed(order, now)
-    return order
 
 
 def read(of: Engine, answer: Page, now: float = NOW) -> Batch:
@@ -249,6 +217,16 @@ def test_the_longest_page_of_any_customer_tells_what_is_short() -> None:
 
     assert first.walk is not None
     assert (short.customer, short.walk, short.checkpoint.cursor_ms) == (B, None, 1_000)
+
+
+def test_a_server_that_caps_its_pages_lower_is_understood_after_some_pages() -> None:
+    running = engine(A, found=owned_before(a=checkpoint(1)))
+    read(running, page(*full(10, 8), date=NOW))
+    running.page_received(fetch(running), page(activity(17), date=NOW), NOW)
+    commit_all(running)
+    capped = [read(running, page(*full(20 + 10 * number, 7), date=NOW)).walk is not None for number in range(PAGES_REMEMBERED + 1)]
+
+    assert capped == [False] * PAGES_REMEMBERED + [True]
 
 
 def test_entries_that_stand_twice_do_not_make_a_page_longer() -> None:

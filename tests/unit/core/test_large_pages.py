@@ -7,32 +7,13 @@ import pytest
 from poller.core.engine import Engine, Policy
 from poller.core.walk import PAGE_ACTIVITIES_MIN, End, Way, fewer, follow
 from poller.errors import TooLarge
-from poller.model import PAGE_ACTIVITIES_MAX, Commit, CustomerId, Fetch, Ledger, Restored, Walk
-from tests.support.builders import activities, ownership, page, shown, walk
-
-NOW = 100_000.0
+from poller.model import PAGE_ACTIVITIES_MAX, CustomerId, Fetch, Ledger, Walk
+from tests.support.builders import activities, page, restored, shown, walk
+from tests.support.engines import NOW, commit_all, fetch, owner
 
 
 def engine(start: str = "earliest") -> Engine:
-    made = Engine(Policy(start=start, calls_limit=60_000))
-    made.partitioned(1)
-    made.watch([CustomerId("a")])
-    made.confirmed(math.inf)
-    made.assigned(0, Restored({}, ownership(ledger=Ledger(1_000))), NOW)
-    commit(made)
-    return made
-
-
-def commit(running: Engine) -> None:
-    order = running.commit(0, NOW, at_once=True)
-    assert isinstance(order, Commit)
-    running.committed(order, NOW)
-
-
-def fetch(running: Engine, now: float = NOW) -> Fetch:
-    order = running.next(now)
-    assert isinstance(order, Fetch), order
-    return order
+    return owner(Policy(start=start, calls_limit=60_000), [CustomerId("a")], restored(Ledger(1_000)))
 
 
 def test_half_as_many_are_asked_for_at_once_down_to_two() -> None:
@@ -60,10 +41,10 @@ def test_the_smaller_pages_are_kept_to_the_end_of_the_read_and_the_next_read_ask
     for _ in range(5):
         running.fetch_failed(fetch(running), TooLarge(), NOW)
     running.page_received(fetch(running), page(*activities(1, 2, 3), date=NOW), NOW)
-    commit(running)
+    commit_all(running)
     second = fetch(running)
     running.page_received(second, page(*activities(3, 4), date=NOW), NOW)
-    commit(running)
+    commit_all(running)
 
     assert (second.query.limit, second.query.start_date_ms) == (3, 2_999)
     assert fetch(running).query.limit == PAGE_ACTIVITIES_MAX
@@ -102,26 +83,26 @@ def test_fewer_is_half_as_far_as_that_goes(limit: int, smaller: int | None) -> N
 
 
 def test_a_page_of_as_many_as_were_asked_for_is_full_however_few() -> None:
-    going = follow(walk(low=100, limit=2), shown(100, 101), 100, None)
+    going = follow(walk(low=100, limit=2), shown(100, 101), 100, 0, None)
 
     assert isinstance(going, Walk)
     assert (going.low_ms, going.way, going.limit) == (101_000, Way.FROM_LOW, 2)
-    assert follow(going, shown(101), 100, None) == End()
+    assert follow(going, shown(101), 100, 0, None) == End()
 
 
 def test_a_full_page_of_two_shows_an_order_that_is_ignored() -> None:
-    assert follow(walk(low=100, limit=2), shown(102, 101), 100, None) == End(gap=True, followable=False)
+    assert follow(walk(low=100, limit=2), shown(102, 101), 100, 0, None) == End(gap=True, followable=False)
 
 
 def test_a_tie_of_three_is_walked_through_by_twos() -> None:
-    going = follow(walk(low=100, limit=2), shown(200, 200, ids=["t0", "t1"]), 100, None)
+    going = follow(walk(low=100, limit=2), shown(200, 200, ids=["t0", "t1"]), 100, 0, None)
     assert isinstance(going, Walk)
-    going = follow(going, shown(200, 200, ids=["t0", "t1"]), 100, None)
+    going = follow(going, shown(200, 200, ids=["t0", "t1"]), 100, 0, None)
     assert isinstance(going, Walk)
     assert going.way == Way.AFTER_ID
 
-    going = follow(going, shown(200, 200, ids=["t1", "t2"]), 100, None)
+    going = follow(going, shown(200, 200, ids=["t1", "t2"]), 100, 0, None)
     assert isinstance(going, Walk)
-    assert follow(going, shown(200, 201, ids=["t2", "a201"]), 100, None) == Walk(
+    assert follow(going, shown(200, 201, ids=["t2", "a201"]), 100, 0, None) == Walk(
         sent=0.0, low_ms=201_000, limit=2, way=Way.FROM_LOW, calls=4, page_ids=("t2", "a201"), low_keys=("a201",)
     )

@@ -3,34 +3,23 @@
 import math
 
 from poller.core.engine import Engine, Policy
-from poller.model import Commit, CustomerId, Fetch, Ledger
+from poller.model import CustomerId, Ledger
 from tests.support.builders import checkpoint, page, restored
+from tests.support.engines import commit_all, fetch, owner
 
 NOW = 1_000_000.0
 
 
-def publish(engine: Engine, now: float) -> None:
-    order = engine.commit(0, now, at_once=True)
-    assert isinstance(order, Commit)
-    engine.committed(order, now)
-
-
 def next_read(engine: Engine, now: float) -> CustomerId:
-    order = engine.next(now)
-    assert isinstance(order, Fetch), order
+    order = fetch(engine, now)
     engine.page_received(order, page(date=now), now)
-    publish(engine, now)
+    commit_all(engine, now)
     return order.customer
 
 
 def test_an_owner_whose_clock_was_ahead_leaves_nobody_unread() -> None:
-    engine = Engine(Policy(calls_limit=60_000))
-    engine.partitioned(1)
-    engine.watch([CustomerId("ahead"), CustomerId("read_before")])
-    engine.confirmed(math.inf)
     found = restored(Ledger(100), ahead=checkpoint(NOW - 300, last_read=NOW + 3_600), read_before=checkpoint(NOW - 310, last_read=NOW - 10))
-    engine.assigned(0, found, NOW)
-    publish(engine, NOW)
+    engine = owner(Policy(calls_limit=60_000), [CustomerId("ahead"), CustomerId("read_before")], found, NOW)
 
     order = [next_read(engine, NOW + second) for second in range(4)]
 
@@ -49,7 +38,7 @@ def test_an_owner_whose_clock_was_ahead_leaves_nobody_unread_though_the_partitio
             Ledger(100), ahead=checkpoint(NOW - 300, last_read=NOW + 3_600), read_before=checkpoint(NOW - 310, last_read=read_at)
         )
         engine.assigned(0, found, NOW + second)
-        publish(engine, NOW + second)
+        commit_all(engine, NOW + second)
         order.append(next_read(engine, NOW + second))
         engine.suspended(0)
 

@@ -10,35 +10,18 @@ from poller.core.budget import Cycle
 from poller.core.engine import ERROR_CHARACTERS_MAX, Engine, Policy
 from poller.core.standing import Standing
 from poller.errors import CustomerUnknown, Limited, Unreachable
-from poller.model import Checkpoint, Commit, CustomerId, Fetch, Ledger, Restored
-from tests.support.builders import activities, activity, ownership, page
+from poller.model import Checkpoint, CustomerId, Fetch, Ledger, Restored
+from tests.support.builders import activities, activity, ownership, page, restored
+from tests.support.engines import NOW, commit_all, fetch, owner
 
-NOW = 100_000.0
 A, B, C, D = (CustomerId(name) for name in "abcd")
 HERE = Standing(partition=0, owner="here", state="not owned")
 
 
 def engine(*customers: CustomerId, level: float = 10, calls_limit: float = 60_000, **checkpoints: Checkpoint) -> Engine:
     """Owns the one partition; its bucket holds so many calls, all granted."""
-    made = Engine(Policy(start="earliest", lookback_ms=60_000, calls_limit=calls_limit, owner="here"))
-    made.partitioned(1)
-    made.watch(customers)
-    made.confirmed(math.inf)
-    made.assigned(0, Restored({CustomerId(name): one for name, one in checkpoints.items()}, ownership(ledger=Ledger(level))), NOW)
-    commit_all(made)
-    return made
-
-
-def commit_all(of: Engine, now: float = NOW) -> None:
-    order = of.commit(0, now, at_once=True)
-    assert isinstance(order, Commit)
-    of.committed(order, now)
-
-
-def fetch(of: Engine, now: float = NOW) -> Fetch:
-    order = of.next(now)
-    assert isinstance(order, Fetch), order
-    return order
+    policy = Policy(start="earliest", lookback_ms=60_000, calls_limit=calls_limit, owner="here")
+    return owner(policy, customers, restored(Ledger(level), **checkpoints))
 
 
 def read_at(at: float) -> Checkpoint:

@@ -7,6 +7,7 @@ from poller.model import ActivityId, Query, Walk
 from tests.support.builders import shown, walk
 
 LONGEST = 5
+CURSOR_MS = 5_000
 FRESH = walk(low=10.0)
 """A walk that begins at second 10."""
 
@@ -15,7 +16,7 @@ FIRST = shown(10, 11, 12, 13, 14)
 
 
 def followed(going: Walk, page: Shown, longest: int = LONGEST, stepped: float | None = None) -> Walk | End:
-    return follow(going, page, longest, None if stepped is None else round(stepped * 1000))
+    return follow(going, page, longest, CURSOR_MS, None if stepped is None else round(stepped * 1000))
 
 
 def after_first(**fields: object) -> Walk:
@@ -92,6 +93,14 @@ def test_a_very_short_page_proves_the_end() -> None:
 def test_a_short_page_that_a_smaller_cap_may_have_cut_ends_the_read_but_holds_the_cursor() -> None:
     assert PAGE_ACTIVITIES_SHORT == 5
     assert followed(FRESH, FIRST, longest=100) == End(shown_to_ms=14_000)
+
+
+def test_a_short_page_that_would_leave_the_cursor_where_it_is_does_not_end_the_read() -> None:
+    at_cursor = walk(low=5)
+
+    assert followed(at_cursor, tied("t1", "t2", "t3", "t4", "t5", at=5), longest=100) == replace(TIED, low_ms=5_000)
+    assert followed(at_cursor, tied("t1", "t2", "t3", "t4", "t5", at=5.001), longest=100) == End(shown_to_ms=5_001)
+    assert followed(at_cursor, tied("t1", "t2", "t3", "t4", at=5), longest=100) == End()
 
 
 def test_a_short_page_without_dates_holds_nothing() -> None:
@@ -174,6 +183,35 @@ def test_a_page_of_the_id_cursor_may_begin_with_the_id_that_was_asked_for() -> N
 
 def test_a_page_of_the_id_cursor_that_begins_elsewhere_is_not_trusted() -> None:
     assert followed(replace(TIED, way=Way.AFTER_ID), tied("t3", "t4", "t5", "t6", "t7")) == replace(TIED, calls=2, way=Way.AFTER_DATE)
+
+
+def test_what_is_shown_late_among_the_ties_may_stand_before_the_last_id() -> None:
+    by_id = replace(TIED, way=Way.AFTER_ID)
+    leading = followed(by_id, tied("late1", "late2", "t5", "t6", "t7"))
+    named = followed(by_id, tied("t4", "late1", "t5", "t6", "t7"))
+
+    assert leading == replace(
+        by_id,
+        calls=2,
+        page_ids=("late1", "late2", "t5", "t6", "t7"),
+        low_keys=("t1", "t2", "t3", "t4", "t5", "late1", "late2", "t6", "t7"),
+    )
+    assert named == replace(
+        by_id, calls=2, page_ids=("t4", "late1", "t5", "t6", "t7"), low_keys=("t1", "t2", "t3", "t4", "t5", "late1", "t6", "t7")
+    )
+
+
+def test_what_stands_before_the_last_id_and_is_no_late_tie_shows_that_the_id_is_not_followed() -> None:
+    by_id = replace(TIED, way=Way.AFTER_ID)
+    elsewhere = [
+        shown(13, 14, 14, 14, 14, ids=("a", "t5", "t6", "t7", "t8")),
+        tied("late", "t4", "t5", "t6", "t7"),
+        tied("t6", "t7", "t8", "t9", "t10"),
+        shown(14, 14, 14, ids=("t5", "t6", "t7")),
+    ]
+
+    assert [followed(by_id, page) for page in elsewhere[:3]] == [replace(TIED, calls=2, way=Way.AFTER_DATE)] * 3
+    assert followed(by_id, elsewhere[3]) == End()
 
 
 def test_an_id_cursor_that_shows_nothing_fresh_is_stuck() -> None:

@@ -108,9 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """The exit code of one command; what went wrong stands on standard error."""
-    logging.getLogger("aiokafka").setLevel(
-        logging.CRITICAL
-    )  # a command says in its own words what it would say; `run` sets levels of its own
+    # A command says in its own words what it would say; `run` sets levels of its own.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         code = make_app()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:

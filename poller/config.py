@@ -192,9 +192,14 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 def load_kafka(environ: Mapping[str, str]) -> KafkaSettings:
     """The brokers and topics alone, whatever the other settings are. Raises `SettingsError`."""
-    given = _read(environ, tuple(one for one in DECLARED if one.group == "kafka"))
+    return KafkaSettings(**_of_kafka(environ).fields("kafka"))
+
+
+def _of_kafka(environ: Mapping[str, str], *others: Declared) -> Given:
+    """What is given of these, and of some others. Raises `SettingsError`."""
+    given = _read(environ, (*others, *(one for one in DECLARED if one.group == "kafka")))
     _refuse([*given.faults, *_contradictions(KAFKA_CONTRADICTIONS, given)])
-    return KafkaSettings(**given.fields("kafka"))
+    return given
 
 
 class Whereabouts(msgspec.Struct, frozen=True):
@@ -210,8 +215,7 @@ class Whereabouts(msgspec.Struct, frozen=True):
 def load_whereabouts(environ: Mapping[str, str]) -> Whereabouts:
     """These settings alone, whatever the others are. Raises `SettingsError`."""
     wanted = tuple(one for one in DECLARED if one.group == "" and one.field in {"customers", "customers_file", "admin_host", "admin_port"})
-    given = _read(environ, (*wanted, *(one for one in DECLARED if one.group == "kafka")))
-    _refuse([*given.faults, *_contradictions(KAFKA_CONTRADICTIONS, given)])
+    given = _of_kafka(environ, *wanted)
     named = {one.field: one.default for one in wanted} | given.fields("")
     return Whereabouts(
         kafka=KafkaSettings(**given.fields("kafka")),

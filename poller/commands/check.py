@@ -2,12 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import anyio
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
 from cyclopts import Parameter
 
 from poller.app import make_engine
@@ -29,22 +28,20 @@ from poller.errors import (
     TokenRenewed,
     Unauthorized,
 )
-from poller.kafka.clients import REQUEST_SECONDS_MAX, make_admin, start
+from poller.kafka import clients
 from poller.kafka.failures import translated
 from poller.kafka.owning import check_ownership
-from poller.kafka.permissions import missing_permissions
+from poller.kafka.permissions import Need, missing_permissions
 from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere
-from poller.kafka.topics import Wanted, describe, faults_of, wanted_topics
+from poller.kafka.topics import Configs, Wanted, describe, faults_of, wanted_topics
 from poller.kafka.workarounds import tolerate_emptied_markers
 from poller.model import Checkpoint, Fetch, Page, Query, Response, Walk
 from poller.setting import PREFIX
 from poller.voucherify.client import VoucherifySource
 
 FAILED, UNUSABLE = 1, 2
-CLOSE_SECONDS_MAX = 2.0
 NO_PARTITION = -1
 """All partitions are other ones than this."""
-
 
 ELSEWHERE = ": check POLLER_KAFKA_BOOTSTRAP_SERVERS and the other POLLER_KAFKA_ settings"
 
@@ -172,39 +169,58 @@ def _remedy(error: SourceError) -> str:
 # --------------------------------------------------------------------------------------------------------------------- Kafka
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What the brokers say; of topics nothing where a permission is missing."""
+
+    missing: Sequence[Need]
+    configs: Mapping[str, Configs] = {}
+    """Settings of the topics that are there."""
+    topics: Sequence[Mapping[str, Any]] = ()
+    """The same topics as `describe_topics` has them."""
+    brokers: int = 0
+
+    @property
+    def partitions(self) -> Mapping[str, int]:
+        return {topic["topic"]: len(topic["partitions"]) for topic in self.topics}
+
+
 async def kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
     wanted = wanted_topics(settings)
     try:
         with translated("asking the brokers"):
-            admin = make_admin(settings)
-            try:
-                await start(admin, settings)
-                missing = await missing_permissions(admin, settings)
-                found = {} if missing else await _describe(admin, wanted)
-                doubts = [] if missing else replication_findings(await _described(admin, found), await _brokers(admin))
-            finally:
-                await _close(admin)
+            told = await _ask_brokers(settings, wanted)
     except LogError as error:
-        return [
-            Finding("broker", False, f"{error}{'' if PREFIX in str(error) else ELSEWHERE}"),
-            *(Finding("topic", None, f"{one.name}: not known: see broker") for one in wanted),
-        ]
+        return [Finding("broker", False, f"{error}{'' if PREFIX in str(error) else ELSEWHERE}"), *_not_known(wanted, "broker")]
     answers = Finding("broker", True, f"{settings.bootstrap_servers} answers")
-    if missing:
-        return [
-            answers,
-            *(Finding("kafka permission", False, need.line(settings)) for need in missing),
-            *(Finding("topic", None, f"{one.name}: not known: see kafka permission") for one in wanted),
-        ]
+    if told.missing:
+        lacking = (Finding("kafka permission", False, need.line(settings)) for need in told.missing)
+        return [answers, *lacking, *_not_known(wanted, "kafka permission")]
+    partitions = told.partitions
     return [
         answers,
         Finding("kafka permission", True, "all that is needed is given"),
-        *(_topic_finding(settings, one, *found.get(one.name, (None, 0))) for one in wanted),
-        *doubts,
+        *(_topic_finding(settings, one, told.configs.get(one.name), partitions.get(one.name, 0)) for one in wanted),
+        *replication_findings(told.topics, told.brokers),
         *await _ownership_findings(
-            settings, url, *(found.get(name, ({}, 0))[1] for name in (settings.checkpoints_topic, settings.activities_topic))
+            settings, url, *(partitions.get(name, 0) for name in (settings.checkpoints_topic, settings.activities_topic))
         ),
     ]
+
+
+def _not_known(wanted: Sequence[Wanted], why: str) -> list[Finding]:
+    return [Finding("topic", None, f"{one.name}: not known: see {why}") for one in wanted]
+
+
+async def _ask_brokers(settings: KafkaSettings, wanted: Sequence[Wanted]) -> Told:
+    """Of topics only those that are there are asked for: brokers may create what is."""
+    async with clients.admin(settings) as admin:
+        missing = await missing_permissions(admin, settings)
+        if missing:
+            return Told(missing)
+        with anyio.fail_after(clients.REQUEST_SECONDS_MAX):
+            configs = await describe(admin, wanted)
+            topics = await admin.describe_topics(list(configs)) if configs else []
+        return Told(missing, configs, topics, len((await admin.describe_cluster())["brokers"]))
 
 
 async def _ownership_findings(settings: KafkaSettings, url: str, partitions: int, activities_partitions: int) -> list[Finding]:
@@ -233,23 +249,6 @@ def ownership_finding(settings: KafkaSettings, error: LogError) -> Finding:
     return Finding("ownership", False, f"{settings.checkpoints_topic}: {why} (`poller run` would end): {remedy}")
 
 
-async def _describe(admin: AIOKafkaAdminClient, wanted: Sequence[Wanted]) -> dict[str, tuple[dict[str, str], int]]:
-    """Settings and number of partitions of those that are there. The others are not asked for: brokers may create what is."""
-    with anyio.fail_after(REQUEST_SECONDS_MAX):
-        configs = await describe(admin, wanted)
-        topics = await _described(admin, configs)
-    partitions = {topic["topic"]: len(topic["partitions"]) for topic in topics}
-    return {name: (dict(config), partitions[name]) for name, config in configs.items()}
-
-
-async def _described(admin: AIOKafkaAdminClient, names: Iterable[str]) -> list[dict[str, Any]]:
-    return await admin.describe_topics(list(names)) if names else []
-
-
-async def _brokers(admin: AIOKafkaAdminClient) -> int:
-    return len((await admin.describe_cluster())["brokers"])
-
-
 def replication_findings(topics: Sequence[Mapping[str, Any]], brokers: int) -> list[Finding]:
     """Whether Kafka itself can keep a transaction whole: see the README on replication. Nothing to say of a single broker."""
     alone = sorted(topic["topic"] for topic in topics if any(len(partition["replicas"]) == 1 for partition in topic["partitions"]))
@@ -265,12 +264,12 @@ def replication_findings(topics: Sequence[Mapping[str, Any]], brokers: int) -> l
     ]
 
 
-def _topic_finding(settings: KafkaSettings, wanted: Wanted, configs: dict[str, str] | None, partitions: int) -> Finding:
+def _topic_finding(settings: KafkaSettings, wanted: Wanted, configs: Configs | None, partitions: int) -> Finding:
     variable = "POLLER_KAFKA_CHECKPOINT_PARTITIONS" if wanted.name == settings.checkpoints_topic else ""
     return topic_finding(wanted, configs, partitions, variable)
 
 
-def topic_finding(wanted: Wanted, configs: dict[str, str] | None, partitions: int, variable: str = "") -> Finding:
+def topic_finding(wanted: Wanted, configs: Configs | None, partitions: int, variable: str = "") -> Finding:
     """`variable`: what says how many partitions there should be, where it matters that there are others."""
     if configs is None:
         return Finding("topic", True, f"{wanted.name}: is missing; it will be created with {_counted(wanted.partitions, 'partition')}")
@@ -281,8 +280,3 @@ def topic_finding(wanted: Wanted, configs: dict[str, str] | None, partitions: in
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-async def _close(admin: AIOKafkaAdminClient) -> None:
-    with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
-        await admin.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -25,6 +25,7 @@ from poller.model import Activity
 from poller.probe.answers import CALLS_MAX, Answer, Ask, Entry, Name
 from poller.probe.questions import next_question
 from poller.voucherify.client import SourceSettings, VoucherifySource
+from poller.voucherify.route import path
 
 ANSWERS = (Rejected, CustomerUnknown, RouteGone, Undecodable)
 """Refusals that answer a question, once the first page was read: what is asked may not be what the API takes."""
@@ -102,7 +103,7 @@ class Prober:
 
 def _target(ask: Ask) -> str:
     query = f"?{urlencode(ask.parameters)}" if ask.parameters else ""
-    return f"/v1/customers/{quote(ask.customer, safe='')}/{ask.endpoint}{query}"
+    return f"{path(ask.endpoint, ask.customer)}{query}"
 
 
 def _entry(activity: Activity) -> Entry:

@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 import anyio
@@ -16,7 +17,7 @@ from poller.config import KafkaSettings
 from poller.kafka.failures import NoBroker, remedy_of_cut, was_cut
 from poller.kafka.record import Limits
 from poller.kafka.security import connection_arguments
-from poller.kafka.workarounds import Client, ask_without_creating, own_assignor, start_client
+from poller.kafka.workarounds import Client, ask_without_creating, discard_consumer, own_assignor, start_client
 
 REQUEST_SECONDS_MAX = 10.0
 START_SECONDS_MAX = 20.0
@@ -99,6 +100,29 @@ async def _tls_spoken(host: str, port: int) -> bool:
     with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True), suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+@asynccontextmanager
+async def admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """One that is started, for as long as the block takes; to close it is bounded in time. Raises what aiokafka raises, and `NoBroker`."""
+    client = make_admin(settings)
+    try:
+        await start(client, settings)
+        yield client
+    finally:
+        with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
+            await client.close()
+
+
+@asynccontextmanager
+async def reader(settings: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
+    """The same of what `make_reader` makes."""
+    consumer = make_reader(settings)
+    try:
+        await start(consumer, settings)
+        yield consumer
+    finally:
+        await discard_consumer(consumer)
 
 
 def make_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:

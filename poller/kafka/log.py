@@ -56,15 +56,9 @@ class KafkaLog:
 
     async def prepare(self) -> int:
         """Create or verify the topics; the number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
-        async with explained("preparing the topics", self._settings):
-            admin = clients.make_admin(self._settings)
-            try:
-                await clients.start(admin, self._settings)
-                with anyio.fail_after(PREPARE_SECONDS_MAX):
-                    self._topics = await prepare_topics(admin, self._settings)
-            finally:
-                with anyio.move_on_after(1, shield=True):
-                    await admin.close()
+        async with explained("preparing the topics", self._settings), clients.admin(self._settings) as admin:
+            with anyio.fail_after(PREPARE_SECONDS_MAX):
+                self._topics = await prepare_topics(admin, self._settings)
         return self._topics.checkpoint_partitions
 
     def join(self) -> AbstractAsyncContextManager[AsyncIterator[MembershipEvent]]:
@@ -104,14 +98,9 @@ class KafkaLog:
         return restored
 
     async def _verify(self) -> None:
-        admin = clients.make_admin(self._settings)
-        try:
-            await clients.start(admin, self._settings)
+        async with clients.admin(self._settings) as admin:
             with anyio.fail_after(PREPARE_SECONDS_MAX):
                 await verify_topics(admin, self._settings)
-        finally:
-            with anyio.move_on_after(1, shield=True):
-                await admin.close()
 
 
 class KafkaWriter:

@@ -1,6 +1,5 @@
 """One customer's checkpoint, and who owns its partition: read for an operator, in no group, changing nothing."""
 
-from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -14,8 +13,8 @@ from poller.errors import LogRefused
 from poller.kafka import clients
 from poller.kafka.permissions import explained
 from poller.kafka.record import OWNERSHIP_KEY, Found, checkpoint_of, ownership_of
-from poller.kafka.restore import RECORDS_AT_ONCE_MAX, RESTORE_SECONDS_MAX, WAIT_MS
-from poller.kafka.workarounds import discard_consumer, partitions_of, tolerate_emptied_markers
+from poller.kafka.restore import RESTORE_SECONDS_MAX, read_to_end
+from poller.kafka.workarounds import partitions_of, tolerate_emptied_markers
 from poller.model import Checkpoint, CustomerId, Ownership
 
 
@@ -36,10 +35,7 @@ async def look_up(settings: KafkaSettings, customer: CustomerId) -> LookedUp:
     """Raises `LogError`."""
     tolerate_emptied_markers()
     topic = settings.checkpoints_topic
-    async with explained(f"reading {topic}", settings), AsyncExitStack() as stack:
-        reader = clients.make_reader(settings)
-        stack.push_async_callback(discard_consumer, reader)
-        await clients.start(reader, settings)
+    async with explained(f"reading {topic}", settings), clients.reader(settings) as reader:
         partitions = await _partitions(reader, topic)
         partition = partition_of(customer, partitions)
         with anyio.fail_after(RESTORE_SECONDS_MAX):
@@ -74,12 +70,12 @@ async def _partitions(reader: AIOKafkaConsumer, topic: str) -> int:
 
 
 async def _latest(reader: AIOKafkaConsumer, tp: TopicPartition, keys: set[bytes]) -> dict[bytes, "ConsumerRecord[Any, Any]"]:
-    """The last record of each of these keys, up to the last stable offset as it is when this is called; none where that is a tombstone."""
-    reader.assign([tp])
-    end = (await reader.end_offsets([tp]))[tp]
+    """The last record of each of these keys; none where that is a tombstone."""
     latest: dict[bytes, ConsumerRecord[Any, Any]] = {}
-    while await reader.position(tp) < end:
-        for records in (await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE_MAX)).values():
-            latest |= {record.key: record for record in records if record.key in keys}
-        await anyio.lowlevel.checkpoint()
+
+    def take(record: "ConsumerRecord[Any, Any]") -> None:
+        if record.key in keys:
+            latest[record.key] = record
+
+    await read_to_end(reader, tp, take)
     return {key: record for key, record in latest.items() if record.value is not None}

@@ -29,7 +29,6 @@ from poller.kafka.topics import new_topic, wanted_topics
 from poller.kafka.workarounds import authorized_topic_operations, heartbeat_of_nobody
 
 ASK_SECONDS_MAX = 10.0
-CLOSE_SECONDS_MAX = 1.0
 PARTITIONS_MAX = 100
 """Transactional ids that are asked for."""
 
@@ -155,17 +154,8 @@ async def explain(doing: str, settings: KafkaSettings, error: LogError) -> LogEr
     missing: list[Need] = []
     with anyio.move_on_after(ASK_SECONDS_MAX):
         try:
-            missing = await _ask(settings)
+            async with clients.admin(settings) as admin:
+                missing = await missing_permissions(admin, settings)
         except Exception:  # noqa: BLE001  # then the denial itself is what is told
             return error
     return refusal_of(missing, settings, doing) if missing else error
-
-
-async def _ask(settings: KafkaSettings) -> list[Need]:
-    admin = clients.make_admin(settings)
-    try:
-        await clients.start(admin, settings)
-        return await missing_permissions(admin, settings)
-    finally:
-        with anyio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
-            await admin.close()

@@ -1,7 +1,7 @@
 """Restoring a partition of the checkpoint topic: everything that was committed to it, the last value of each key."""
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,7 +13,6 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from poller.config import KafkaSettings
 from poller.kafka import clients
 from poller.kafka.record import Found, ownership_of
-from poller.kafka.workarounds import discard_consumer
 from poller.model import Ownership
 
 RESTORE_SECONDS_MAX = 300.0
@@ -22,35 +21,31 @@ RESTORE_SECONDS_MAX = 300.0
 RECORDS_AT_ONCE_MAX = 5000
 """Read between two turns of the loop, which must answer heartbeats meanwhile."""
 
-
 WAIT_MS = 100
 """For more to come. Where nothing but aborted records is left nothing comes, and only the position tells that the end is reached."""
 
 
 async def restore(settings: KafkaSettings, partition: int) -> dict[bytes, Found]:
     """The partition as it stands now: call only once the predecessor is fenced."""
-    async with AsyncExitStack() as stack:
-        reader = clients.make_reader(settings)
-        stack.push_async_callback(discard_consumer, reader)
-        await clients.start(reader, settings)
-        with anyio.fail_after(RESTORE_SECONDS_MAX):
-            return await read_to_end(reader, TopicPartition(settings.checkpoints_topic, partition))
-
-
-async def read_to_end(reader: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, Found]:
-    """Up to the last stable offset as it is when this is called."""
-    reader.assign([tp])
-    end = (await reader.end_offsets([tp]))[tp]
     latest: dict[bytes, Found] = {}
-    while await reader.position(tp) < end:
-        for records in (await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE_MAX)).values():
-            for record in records:
-                take(record, latest)
-        await anyio.lowlevel.checkpoint()
+    async with clients.reader(settings) as reader:
+        with anyio.fail_after(RESTORE_SECONDS_MAX):
+            await read_to_end(reader, TopicPartition(settings.checkpoints_topic, partition), partial(take, latest))
     return latest
 
 
-def take(record: ConsumerRecord[Any, Any], latest: dict[bytes, Found]) -> None:
+async def read_to_end(reader: AIOKafkaConsumer, tp: TopicPartition, take: "Callable[[ConsumerRecord[Any, Any]], None]") -> None:
+    """Every record that was committed, up to the last stable offset as it is when this is called."""
+    reader.assign([tp])
+    end = (await reader.end_offsets([tp]))[tp]
+    while await reader.position(tp) < end:
+        for records in (await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE_MAX)).values():
+            for record in records:
+                take(record)
+        await anyio.lowlevel.checkpoint()
+
+
+def take(latest: dict[bytes, Found], record: ConsumerRecord[Any, Any]) -> None:
     assert record.key is not None, "a compacted topic takes no record without a key"
     if record.value is None:
         latest.pop(record.key, None)
@@ -64,10 +59,7 @@ async def nothing_but_activities(settings: KafkaSettings, partition: int | None,
 
     Both are written in the same transactions, and the first one is written here: so somebody has deleted what stood here.
     """
-    async with AsyncExitStack() as stack:
-        reader = clients.make_reader(settings)
-        stack.push_async_callback(discard_consumer, reader)
-        await clients.start(reader, settings)
+    async with clients.reader(settings) as reader:
         with anyio.fail_after(RESTORE_SECONDS_MAX):
             if partition is not None and await holds_records(reader, TopicPartition(settings.checkpoints_topic, partition)):
                 return False

@@ -6,7 +6,7 @@ Nothing here decides what an answer means: `questions.py` decides what is asked 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -22,15 +22,14 @@ Name = Literal[
     "after_id",
     "unknown_id",
     "limit",
-    "unknown_customer",
     "other_endpoint",
+    "unknown_customer",
 ]
+ORDER: tuple[Name, ...] = get_args(Name)
+"""Of asking."""
 
 CALLS_MAX = 15
 """All that a probe may spend, a token and what is asked again included."""
-
-PAGE_LIMIT = 100
-"""The most that the API documents for `limit`."""
 
 
 class Ask(msgspec.Struct, frozen=True):

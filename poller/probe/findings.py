@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from poller.model import PAGE_ACTIVITIES_MAX
 from poller.probe.answers import (
-    PAGE_LIMIT,
     Entry,
     Name,
     Presence,
@@ -112,7 +112,7 @@ def default_limit(seen: Seen) -> Finding:
     name, question = "default_limit", "How many come unasked?"
     shown, known = len(page(seen, "default")), len(page(seen, "ascending"))
     if has_page(seen, "default") and 0 < shown < known:
-        return settled(name, question, str(shown), f"{shown} came without limit, {known} with limit {PAGE_LIMIT}")
+        return settled(name, question, str(shown), f"{shown} came without limit, {known} with limit {PAGE_ACTIVITIES_MAX}")
     return open_(name, question, _unseen(seen, "default") or "no more came with a limit than without", MORE)
 
 
@@ -340,17 +340,20 @@ def _common_ties(first: Sequence[Entry], other: Sequence[Entry]) -> Iterator[tup
 
 
 def limit(seen: Seen) -> Finding:
-    name, question = "limit", f"What does a limit over {PAGE_LIMIT} do?"
+    name, question = "limit", f"What does a limit over {PAGE_ACTIVITIES_MAX} do?"
     answer, shown = seen.get("limit"), len(page(seen, "limit"))
     if answer is not None and is_refusal(answer):
-        return settled(name, question, "refused", f"limit={PAGE_LIMIT + 1} got HTTP {answer.status}")
-    if shown > PAGE_LIMIT:
+        return settled(name, question, "refused", f"limit={PAGE_ACTIVITIES_MAX + 1} got HTTP {answer.status}")
+    if shown > PAGE_ACTIVITIES_MAX:
         return settled(name, question, "honoured", f"{shown} came")
     cap = _cap(seen)
     if has_page(seen, "limit") and cap is not None and shown == cap:
-        return settled(name, question, "capped", f"{shown} came, as with limit={PAGE_LIMIT}, and there are more")
+        return settled(name, question, "capped", f"{shown} came, as with limit={PAGE_ACTIVITIES_MAX}, and there are more")
     return open_(
-        name, question, _unseen(seen, "limit") or f"the customer has not more than {PAGE_LIMIT} activities, as far as was seen", MORE
+        name,
+        question,
+        _unseen(seen, "limit") or f"the customer has not more than {PAGE_ACTIVITIES_MAX} activities, as far as was seen",
+        MORE,
     )
 
 
@@ -358,17 +361,19 @@ def longest_page(seen: Seen) -> Finding:
     name, question = "longest_page", "How long is the longest page?"
     cap = _cap(seen)
     if cap is not None:
-        return settled(name, question, str(cap), f"limit={PAGE_LIMIT} brought {cap}, and there are more")
+        return settled(name, question, str(cap), f"limit={PAGE_ACTIVITIES_MAX} brought {cap}, and there are more")
     shown = max((len(page(seen, one)) for one in OWN_PAGES), default=0)
-    return open_(name, question, f"at least {shown}; no page left out what was known", f"a customer with more than {PAGE_LIMIT} activities")
+    return open_(
+        name, question, f"at least {shown}; no page left out what was known", f"a customer with more than {PAGE_ACTIVITIES_MAX} activities"
+    )
 
 
 def _cap(seen: Seen) -> int | None:
     """The length at which the first page was cut. Activities that arrive during the probe do not count as left out."""
     first = page(seen, "ascending")
     longest = max((len(page(seen, one)) for one in OWN_PAGES if one != "default"), default=0)
-    if len(first) == PAGE_LIMIT:
-        return PAGE_LIMIT
+    if len(first) == PAGE_ACTIVITIES_MAX:
+        return PAGE_ACTIVITIES_MAX
     if not first or len(first) != longest or direction(first) not in {"ascending", "descending"}:
         return None
     last, newest = first[-1].at_ms, max(entry.at_ms for one in ("ascending", "descending") for entry in page(seen, one))

@@ -20,8 +20,9 @@ question that the data cannot answer is not asked.
 from collections.abc import Collection, Mapping
 
 from poller import instant
+from poller.model import PAGE_ACTIVITIES_MAX
 from poller.probe.answers import (
-    PAGE_LIMIT,
+    ORDER,
     Answer,
     Ask,
     Name,
@@ -38,29 +39,13 @@ from poller.probe.answers import (
     window,
 )
 
-ORDER: tuple[Name, ...] = (
-    "ascending",
-    "descending",
-    "default",
-    "window",
-    "window_fine",
-    "after",
-    "after_descending",
-    "after_fine",
-    "after_id",
-    "unknown_id",
-    "limit",
-    "other_endpoint",
-    "unknown_customer",
-)
-
 UNKNOWN_CUSTOMER = "poller-probe-knows-no-such-customer"
 OTHER_ENDPOINT = {"activities": "activity", "activity": "activities"}
 FINE = "999"
 """Microseconds behind the milliseconds that are shown."""
 
-ASCENDING = (("order", "created_at"), ("limit", str(PAGE_LIMIT)))
-DESCENDING = (("order", "-created_at"), ("limit", str(PAGE_LIMIT)))
+ASCENDING = (("order", "created_at"), ("limit", str(PAGE_ACTIVITIES_MAX)))
+DESCENDING = (("order", "-created_at"), ("limit", str(PAGE_ACTIVITIES_MAX)))
 
 Parameters = tuple[tuple[str, str], ...]
 
@@ -68,7 +53,7 @@ PLAIN: Mapping[Name, Parameters] = {
     "ascending": ASCENDING,
     "descending": DESCENDING,
     "default": (),
-    "limit": (("order", "created_at"), ("limit", str(PAGE_LIMIT + 1))),
+    "limit": (("order", "created_at"), ("limit", str(PAGE_ACTIVITIES_MAX + 1))),
     "other_endpoint": (("order", "created_at"), ("limit", "10")),
     "unknown_customer": ASCENDING,
 }

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from poller.probe.answers import CALLS_MAX, Entry, Name, Seen, direction, has_page, page
-from poller.probe.findings import Finding, findings, has_more, open_, settled
+from poller.model import PAGE_ACTIVITIES_MAX
+from poller.probe.answers import CALLS_MAX, Entry, Seen, direction, has_page, page
+from poller.probe.findings import WHOLE_PAGES, Finding, findings, has_more, open_, settled
+from poller.probe.questions import OTHER_ENDPOINT
 
 CLOCK_SECONDS_MAX = 5.0
 """Our clock may be so far off without a word."""
@@ -21,7 +23,6 @@ KNOWN_PREFIXES = ("evcus", "event")
 KNOWN_CODINGS = ("gzip", "deflate", "br", "zstd", "identity")
 FIELD = re.compile(r"[A-Za-z_]{1,40}")
 NUMBERS = ("x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-retry", "retry-after")
-OTHER = {"activities": "activity", "activity": "activities"}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -90,8 +91,7 @@ def _shapes(asked: Asked, seen: Seen) -> Iterator[Finding]:
 
 
 def _all_entries(seen: Seen) -> list[Entry]:
-    names: tuple[Name, ...] = ("ascending", "descending", "default")
-    return [entry for name in names for entry in page(seen, name)]
+    return [entry for name in WHOLE_PAGES for entry in page(seen, name)]
 
 
 def _kinds(seen: Seen, name: str, question: str, kinds: set[str]) -> Finding:
@@ -161,7 +161,7 @@ def _has_more(seen: Seen) -> Finding:
 
 
 def _other_endpoint(asked: Asked, seen: Seen) -> Finding:
-    name, other = "other_endpoint", OTHER[asked.endpoint]
+    name, other = "other_endpoint", OTHER_ENDPOINT[asked.endpoint]
     question, answer = f"Does the endpoint `{other}` answer, too?", seen.get("other_endpoint")
     if answer is None:
         return open_(name, question, "not asked")
@@ -269,7 +269,7 @@ def _advice(asked: Asked, found: Mapping[str, str | None]) -> Iterator[Advice]:
             "POLLER_LOOKBACK_SECONDS",
             f"raise it well above the {found['lateness']} that an activity came late: it is {asked.lookback_seconds:g}",
         )
-    if found["longest_page"] is not None and int(found["longest_page"]) < 100:
+    if found["longest_page"] is not None and int(found["longest_page"]) < PAGE_ACTIVITIES_MAX:
         yield Advice(
             "POLLER_CALLS_PER_MINUTE", f"pages hold {found['longest_page']} activities at most: a backfill takes so many more calls"
         )
@@ -282,7 +282,7 @@ def _advice(asked: Asked, found: Mapping[str, str | None]) -> Iterator[Advice]:
 
 
 def _endpoint_advice(asked: Asked, found: Mapping[str, str | None]) -> Iterator[Advice]:
-    setting, other = "POLLER_VOUCHERIFY_ENDPOINT", OTHER[asked.endpoint]
+    setting, other = "POLLER_VOUCHERIFY_ENDPOINT", OTHER_ENDPOINT[asked.endpoint]
     faults = [
         fault
         for fault, holds in (

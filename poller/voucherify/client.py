@@ -97,9 +97,9 @@ class VoucherifySource:
         """Make one call. Raises `SourceError`, and nothing else; bounded in time and in bytes."""
         return await self.ask(target(self._endpoint, fetch.customer, fetch.query))
 
-    async def ask(self, target: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
-        """The same for any path and query; `heard` is handed the headers of the answer, whatever its status."""
-        request = self._request(target)
+    async def ask(self, path: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
+        """The same for any path, with its query; `heard` is handed the headers of the answer, whatever its status."""
+        request = self._request(path)
         try:
             with anyio.fail_after(self._timeout_seconds):
                 return await self._call(request, heard)
@@ -114,9 +114,9 @@ class VoucherifySource:
         """Raises `Undecodable`, and nothing else."""
         return wire.decode(response)
 
-    def _request(self, target: str) -> httpx.Request:
+    def _request(self, path: str) -> httpx.Request:
         try:
-            return httpx.Request("GET", self._base + target, headers=self._headers, extensions=self._extensions)
+            return httpx.Request("GET", self._base + path, headers=self._headers, extensions=self._extensions)
         except Exception as error:  # an address may be too long for the library
             raise Unreachable(_named(error)) from error
 

@@ -19,7 +19,12 @@ def target(endpoint: Endpoint, customer: CustomerId, query: Query) -> str:
     refused = refusal(customer)
     if refused is not None:
         raise Rejected(f"the customer's id {refused}")
-    return f"/v1/customers/{_encoded(customer)}/{endpoint}?order=created_at&limit={query.limit}{_beginning(endpoint, query)}"
+    return f"{path(endpoint, customer)}?order=created_at&limit={query.limit}{_beginning(endpoint, query)}"
+
+
+def path(endpoint: str, customer: str) -> str:
+    """Where a customer's activities are, whatever is asked of them."""
+    return f"/v1/customers/{_encoded(customer)}/{endpoint}"
 
 
 def _beginning(endpoint: Endpoint, query: Query) -> str:

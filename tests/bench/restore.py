@@ -18,8 +18,9 @@ from poller.config import KafkaSettings
 from poller.core.engine import Engine, Policy
 from poller.demo.broker import broker
 from poller.kafka.log import KafkaLog
-from poller.model import Batch, Checkpoint, CustomerId, Ledger, Ownership
+from poller.model import Batch, Checkpoint, CustomerId
 from tests.bench.figures import Figure
+from tests.support.builders import ownership
 
 GOAL_SECONDS = 3.0
 URL = "https://api.example.com"
@@ -36,9 +37,7 @@ class Run(NamedTuple):
 
 async def fill(log: KafkaLog, application_id: str, customers: list[CustomerId], rounds: int) -> None:
     """So many checkpoints of each, as idle customers have them."""
-    ownership = Ownership(
-        application_id=application_id, url=URL, endpoint="activities", partitions=1, watched_hash="", owner="bench", ledger=Ledger(level=0)
-    )
+    owner = ownership(application_id=application_id, url=URL)
     async with log.open(0) as writer:
         for number in range(rounds):
             at = time.time() + number
@@ -47,7 +46,7 @@ async def fill(log: KafkaLog, application_id: str, customers: list[CustomerId], 
                 for customer in customers
             ]
             for first in range(0, len(batches), AT_ONCE):
-                await writer.append(batches[first : first + AT_ONCE], ownership)
+                await writer.append(batches[first : first + AT_ONCE], owner)
 
 
 async def takeover(settings: KafkaSettings, customers: list[CustomerId]) -> Run:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -18,7 +18,19 @@ from poller.errors import LogUnavailable
 from poller.kafka.log import KafkaLog, KafkaWriter
 from poller.kafka.memory import Hold, MemoryKafka, MemoryLog, MemoryWriter
 from poller.kafka.record import Limits, Topic
-from poller.model import Assigned, Confirmed, MembershipEvent
+from poller.model import (
+    Activity,
+    ActivityId,
+    Assigned,
+    Batch,
+    Checkpoint,
+    Confirmed,
+    CustomerId,
+    DeadLetter,
+    Ledger,
+    MembershipEvent,
+    Ownership,
+)
 from poller.worker import Log, Writer
 from tests.support.topics import administering, forget_members, reading, writing
 from tests.support.waiting import until
@@ -26,6 +38,8 @@ from tests.support.waiting import until
 URL = "https://api.example.com"
 APPLICATION = "poller"
 SESSION_SECONDS = 3.0
+SomeLog = TypeVar("SomeLog", bound=Log)
+
 SETTLED_LOOKS_MAX = 20
 SETTLED_LOOK_SECONDS = 0.025
 """A transaction that readers still wait for after so many looks is one that was left open."""
@@ -168,7 +182,7 @@ class KafkaWorld:
 
     def log(
         self, *, application: str = APPLICATION, url: str = URL, partitions: int = 1, partition_by: Literal["key", "customer"] = "key"
-    ) -> Log:
+    ) -> KafkaLog:
         settings = self.settings(
             application_id=self.application_id(application), checkpoint_partitions=partitions, partition_by=partition_by
         )
@@ -255,18 +269,26 @@ class KafkaWorld:
         await self._clean_up("compact")
 
     async def _clean_up(self, policy: str) -> None:
-        topic = self.settings().checkpoints_topic
-        async with self.admin() as admin:
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": policy})])
+        await self.alter(self.settings().checkpoints_topic, "cleanup.policy", policy)
 
+    async def alter(self, topic: str, name: str, value: str) -> None:
+        """One setting of a topic, behind everybody's back; on return the broker goes by it."""
+        async with self.admin() as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
+        await self._in_force(topic, {name: value})
+
+    async def _in_force(self, topic: str, configs: Mapping[str, str]) -> None:
         async def known() -> bool:
-            return (await self.configs(topic))["cleanup.policy"] == policy
+            return configs.items() <= (await self.configs(topic)).items()
 
         await until(known, within_seconds=5)
 
     async def delete_checkpoints(self) -> None:
+        await self.delete(self.settings().checkpoints_topic)
+
+    async def delete(self, topic: str) -> None:
         async with self.admin() as admin:
-            await admin.delete_topics([self.settings().checkpoints_topic])
+            await admin.delete_topics([topic])
 
     async def break_down(self) -> None:
         assert self._own is not None
@@ -284,9 +306,11 @@ class KafkaWorld:
         return administering(self.bootstrap_servers)
 
     async def create(self, topic: str, configs: Mapping[str, str], partitions: int = 1) -> None:
+        """On return the broker goes by these settings."""
         async with self.admin() as admin:
             response = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=dict(configs))])
             assert [code for _, code, *_ in response.topic_errors] == [0]  # type: ignore[attr-defined]
+        await self._in_force(topic, configs)
 
     async def configs(self, topic: str) -> dict[str, str]:
         async with self.admin() as admin:
@@ -300,6 +324,42 @@ class KafkaWorld:
 
     def tp(self, partition: int = 0) -> TopicPartition:
         return TopicPartition(self.settings().checkpoints_topic, partition)
+
+
+def ownership(world: World, *, application: str = "poller", url: str = URL, partitions: int = 1, level: float = 0.1 + 0.2) -> Ownership:
+    return Ownership(
+        application_id=world.application_id(application),
+        url=url,
+        endpoint="activities",
+        partitions=partitions,
+        watched_hash="00ff",
+        owner="pod-1",
+        ledger=Ledger(level=level, cycle="2024-05-01", cycle_spent=7),
+    )
+
+
+def activity(id: str = "a1", raw: bytes = b"{}", type: str = "customer.created") -> Activity:
+    return Activity(id=ActivityId(id), type=type, created_at="2024-05-01T12:00:00.000Z", created_at_ms=1714564800000, raw=raw)
+
+
+def batch(
+    customer: str = "cust_1", *records: Activity, partition: int = 0, cursor_ms: int = 1000, letters: tuple[DeadLetter, ...] = ()
+) -> Batch:
+    checkpoint = Checkpoint(cursor_ms=cursor_ms, recent={one.id: one.created_at_ms for one in records}, last_read=1714564800.123456)
+    return Batch(
+        customer=CustomerId(customer), partition=partition, base=None, checkpoint=checkpoint, records=records, dead_letters=letters
+    )
+
+
+async def prepared(log: SomeLog) -> SomeLog:
+    """The log, with its topics there."""
+    await log.prepare()
+    return log
+
+
+async def published_ids(world: World) -> list[bytes]:
+    """Of the activities, in the order of their topic."""
+    return [dict(one.headers)["ce_id"] for one in await world.committed("activities")]
 
 
 class Watcher:

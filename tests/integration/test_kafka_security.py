@@ -20,9 +20,10 @@ from poller.commands.check import kafka_findings
 from poller.config import KafkaSettings
 from poller.errors import LogRefused
 from poller.kafka.log import KafkaLog
-from poller.model import Activity, ActivityId, Assigned, Batch, Checkpoint, CustomerId, DeadLetter, Ledger, Ownership
+from poller.model import Activity, ActivityId, Assigned, Batch, Checkpoint, CustomerId, DeadLetter, Ownership
 from poller.secret import Secret
 from tests.support.acls import Acl, advised, documented_acls, documented_topics
+from tests.support.builders import ownership
 from tests.support.guarded import PASSWORD, Guarded, SuperUser, guarded_broker
 from tests.support.processes import CANARY, Deployment, busy, inherited, one_error, served
 from tests.support.topics import all_published, reading
@@ -61,15 +62,7 @@ async def publish(settings: KafkaSettings) -> None:
 
 
 def owner(settings: KafkaSettings) -> Ownership:
-    return Ownership(
-        application_id=settings.application_id,
-        url=URL,
-        endpoint="activities",
-        partitions=1,
-        watched_hash="",
-        owner="",
-        ledger=Ledger(level=0.0),
-    )
+    return ownership(application_id=settings.application_id, url=URL)
 
 
 def batch() -> Batch:

@@ -13,19 +13,29 @@ from poller.demo.broker import broker
 from poller.errors import Fenced, LogError, LogRefused, LogUnavailable, NotOurs
 from poller.kafka.record import OWNERSHIP_KEY, Destination, Limits, activity_record, size_bytes
 from poller.model import (
-    Activity,
-    ActivityId,
     Assigned,
     Batch,
     Checkpoint,
     Confirmed,
     CustomerId,
     DeadLetter,
-    Ledger,
-    Ownership,
     Rebalancing,
 )
-from tests.integration.kafka_worlds import SESSION_SECONDS, URL, KafkaWorld, MemoryWorld, Watcher, World, appended, in_the_end
+from tests.integration.kafka_worlds import (
+    SESSION_SECONDS,
+    URL,
+    KafkaWorld,
+    MemoryWorld,
+    Watcher,
+    World,
+    activity,
+    appended,
+    batch,
+    in_the_end,
+    ownership,
+    prepared,
+    published_ids,
+)
 from tests.support.virtual_time import virtual_backend
 from tests.support.waiting import until
 
@@ -37,31 +47,6 @@ LEAVING_SECONDS_MAX = 6.0
 HARD_TO_ESCAPE = b'{"id":"a1", "amount":1.10,\r\n "name":"\xf0\x9f\x8d\x8a \\u00e9 \xc3\xa9"  }'
 
 
-def ownership(world: World, *, application: str = "poller", url: str = URL, partitions: int = 1, level: float = 0.1 + 0.2) -> Ownership:
-    return Ownership(
-        application_id=world.application_id(application),
-        url=url,
-        endpoint="activities",
-        partitions=partitions,
-        watched_hash="00ff",
-        owner="pod-1",
-        ledger=Ledger(level=level, cycle="2024-05-01", cycle_spent=7),
-    )
-
-
-def activity(id: str = "a1", raw: bytes = b"{}", type: str = "customer.created") -> Activity:
-    return Activity(id=ActivityId(id), type=type, created_at="2024-05-01T12:00:00.000Z", created_at_ms=1714564800000, raw=raw)
-
-
-def batch(
-    customer: str = "cust_1", *records: Activity, partition: int = 0, cursor_ms: int = 1000, letters: tuple[DeadLetter, ...] = ()
-) -> Batch:
-    checkpoint = Checkpoint(cursor_ms=cursor_ms, recent={one.id: one.created_at_ms for one in records}, last_read=1714564800.123456)
-    return Batch(
-        customer=CustomerId(customer), partition=partition, base=None, checkpoint=checkpoint, records=records, dead_letters=letters
-    )
-
-
 class LogContract:
     """Each case once for every log. `fragile` is a world like `world` whose brokers are the test's own."""
 
@@ -71,8 +56,7 @@ class LogContract:
         assert [await log.prepare() for log in (one, one, two)] == [2, 2, 2]
 
     async def test_topics_that_will_not_do_are_refused_until_they_are_mended(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
 
         await world.refuse()
         for attempt in (log.prepare, world.log().prepare, lambda: appended(log, 0)):
@@ -84,8 +68,7 @@ class LogContract:
 
     async def test_what_fits_is_asked_of_the_topics(self, world: World) -> None:
         await world.limit(Limits(activities_bytes_max=3000, dead_letters_bytes_max=20_000))
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         small, large = activity("a1", random.randbytes(2000)), activity("a2", random.randbytes(50_000))
         await appended(log, 0, ([batch("cust_1", *[small] * 50, large)], ownership(world)))
 
@@ -95,8 +78,7 @@ class LogContract:
         assert len(dead.value) > 15_000
 
     async def test_a_commit_is_seen_whole_with_values_byte_for_byte_and_cloud_events_headers(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         letter = DeadLetter(reason="it has no id", raw=b'{"x":1}', created_at_ms=1714564800001)
 
         async with log.open(0) as writer:
@@ -124,15 +106,13 @@ class LogContract:
         assert [one.key for one in await world.committed("checkpoints")] == ["cust/é 1".encode(), OWNERSHIP_KEY]
 
     async def test_nobody_has_owned_a_new_partition(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
 
         async with log.open(0) as writer:
             assert (dict(writer.restored.checkpoints), writer.restored.ownership) == ({}, None)
 
     async def test_what_is_restored_is_exactly_what_was_committed_last(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         full = Checkpoint(
             cursor_ms=1714564800123, recent={"a": 1714564800123, "ü\n": 5}, last_read=1714564800.1, baseline_ms=9, stepped_ms=10**15
         )
@@ -151,8 +131,7 @@ class LogContract:
         assert restored.ownership == last
 
     async def test_a_null_value_forgets_its_customer_alone(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         kept = batch("cust_2", activity("a2"))
         await appended(log, 0, ([batch("cust_1", activity("a1")), kept], ownership(world)))
         await world.put(b"cust_1", None)
@@ -161,8 +140,7 @@ class LogContract:
         assert (dict(writer.restored.checkpoints), writer.restored.ownership) == ({kept.customer: kept.checkpoint}, ownership(world))
 
     async def test_what_cannot_be_understood_is_refused_with_its_place_until_it_is_mended(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         await appended(log, 0, ([batch("cust_1", activity())], ownership(world)))
         garbage = [
             (b"cust_2", b'{"v":2,"cursor":"2024-05-01T12:00:00.000Z"}', "newer version.*upgrade"),
@@ -180,9 +158,7 @@ class LogContract:
         assert set(writer.restored.checkpoints) == {"cust_1"}
 
     async def test_partitions_are_fenced_and_restored_each_by_itself(self, world: World) -> None:
-        log, other = world.log(partitions=2), world.log(partitions=2)
-        await log.prepare()
-        await other.prepare()
+        log, other = await prepared(world.log(partitions=2)), await prepared(world.log(partitions=2))
         owner = ownership(world, partitions=2)
 
         async with log.open(0) as first, other.open(1) as second:
@@ -194,9 +170,7 @@ class LogContract:
         assert restored == [{"cust_1"}, {"cust_2"}]
 
     async def test_a_second_opener_fences_the_first(self, world: World) -> None:
-        log, other = world.log(), world.log()
-        await log.prepare()
-        await other.prepare()
+        log, other = await prepared(world.log()), await prepared(world.log())
 
         async with log.open(0) as writer:
             await writer.append([batch("cust_1", activity("a1"))], ownership(world))
@@ -205,12 +179,10 @@ class LogContract:
                     await writer.append([batch("cust_1", activity("a2"))], ownership(world))
                 await successor.append([batch("cust_1", activity("a3"))], ownership(world))
 
-        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1", b"a3"]
+        assert await published_ids(world) == [b"a1", b"a3"]
 
     async def test_of_two_who_open_at_once_one_commits_and_the_other_is_fenced(self, world: World) -> None:
-        logs = [world.log(), world.log()]
-        for log in logs:
-            await log.prepare()
+        logs = [await prepared(world.log()), await prepared(world.log())]
         opened, outcomes = [anyio.Event(), anyio.Event()], dict[int, type[BaseException] | None]()
 
         async def contend(number: int) -> None:
@@ -231,11 +203,10 @@ class LogContract:
         (winner,) = [number for number, error in outcomes.items() if error is None]
         assert outcomes == {winner: None, 1 - winner: Fenced}
         assert set((await appended(logs[0], 0)).restored.checkpoints) == {f"cust_{winner}"}
-        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [f"a{winner}".encode()]
+        assert await published_ids(world) == [f"a{winner}".encode()]
 
     async def test_a_transaction_that_was_left_open_leaves_nothing(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
 
         async with log.open(0) as left, anyio.create_task_group() as tasks:
             hold = world.hold(left)
@@ -248,13 +219,11 @@ class LogContract:
             left_at = anyio.current_time()
         assert anyio.current_time() - left_at < LEAVING_SECONDS_MAX
 
-        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1"]
+        assert await published_ids(world) == [b"a1"]
         assert set((await appended(log, 0)).restored.checkpoints) == {"cust_2"}
 
     async def test_a_commit_that_comes_after_its_fencing_does_not_happen(self, world: World) -> None:
-        log, other = world.log(), world.log()
-        await log.prepare()
-        await other.prepare()
+        log, other = await prepared(world.log()), await prepared(world.log())
 
         async with log.open(0) as late, anyio.create_task_group() as tasks:
             hold = world.hold(late)
@@ -264,11 +233,10 @@ class LogContract:
                 await successor.append([batch("cust_1", activity("a1"))], ownership(world))
                 hold.over.set()
 
-        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1"]
+        assert await published_ids(world) == [b"a1"]
 
     async def test_a_writer_has_one_transaction_at_a_time(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
 
         async with log.open(0) as writer, anyio.create_task_group() as tasks:
             hold = world.hold(writer)
@@ -277,13 +245,11 @@ class LogContract:
             await raises(LogUnavailable, lambda: writer.append([batch("cust_1", activity("a2"))], ownership(world)))
             hold.over.set()
 
-        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1"]
+        assert await published_ids(world) == [b"a1"]
 
     @pytest.mark.parametrize(("when", "fenced"), [("before", False), ("after", True)])
     async def test_an_opening_that_fails_may_have_fenced_and_is_tried_again(self, world: World, when: Any, fenced: bool) -> None:
-        log, other = world.log(), world.log()
-        await log.prepare()
-        await other.prepare()
+        log, other = await prepared(world.log()), await prepared(world.log())
 
         async with log.open(0) as writer:
             world.fail_opening(other, when)
@@ -297,9 +263,7 @@ class LogContract:
         assert set(restored.checkpoints) == (set() if fenced else {"cust_1"})
 
     async def test_who_is_cancelled_while_opening_or_joining_stands_in_nobodys_way(self, world: World) -> None:
-        log, other = world.log(), world.log()
-        await log.prepare()
-        await other.prepare()
+        log, other = await prepared(world.log()), await prepared(world.log())
         watcher, leave = Watcher(), anyio.Event()
 
         for after_seconds in (0.0, 0.004, 0.012, 0.03, 0.08):
@@ -317,8 +281,7 @@ class LogContract:
         await appended(other, 0, ((), ownership(world)))
 
     async def test_an_error_in_the_block_passes_as_it_is(self, world: World) -> None:
-        log, error = world.log(), NotOurs("it is somebody else's")
-        await log.prepare()
+        log, error = await prepared(world.log()), NotOurs("it is somebody else's")
 
         with pytest.raises(NotOurs) as raised:
             async with log.join(), log.open(0):
@@ -326,8 +289,7 @@ class LogContract:
         assert raised.value is error
 
     async def test_a_writer_that_failed_is_of_no_more_use(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
 
         async with log.open(0) as writer:
             world.fail_next(writer, "before")
@@ -340,8 +302,7 @@ class LogContract:
 
     @pytest.mark.parametrize("when", ["before", "after"])
     async def test_reopened_after_a_failed_append_the_partition_tells_whether_it_was_committed(self, world: World, when: Any) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         held = batch("cust_1", activity("a1"))
 
         async with log.open(0) as writer:
@@ -358,8 +319,7 @@ class LogContract:
 
     @pytest.mark.parametrize("after_seconds", [0.0, 0.002, 0.006, 0.03, 0.1])
     async def test_a_cancelled_append_happened_as_a_whole_or_not_at_all(self, world: World, after_seconds: float) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         held = batch("cust_1", *(activity(f"a{i}", random.randbytes(500)) for i in range(2000)))
 
         async with log.open(0) as writer:
@@ -374,8 +334,7 @@ class LogContract:
         assert len(await world.committed("activities")) == (2000 if committed else 0)
 
     async def test_a_record_too_large_for_its_topic_is_a_dead_letter_in_the_same_transaction(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         huge = b'{"x":"' + b"x" * 3_000_000 + b'"}'
 
         async with log.open(0) as writer:
@@ -383,7 +342,7 @@ class LogContract:
         async with log.open(0) as writer:
             restored = writer.restored
 
-        assert [dict(one.headers)["ce_id"] for one in await world.committed("activities")] == [b"a1", b"a3"]
+        assert await published_ids(world) == [b"a1", b"a3"]
         (dead,) = await world.committed("dead_letters")
         headers = dict(dead.headers)
         assert huge.startswith(dead.value)
@@ -393,8 +352,7 @@ class LogContract:
         assert set(restored.checkpoints[CustomerId("cust_1")].recent) == {"a1", "a2", "a3"}
 
     async def test_a_checkpoint_too_large_for_its_topic_is_refused_and_nothing_is_published(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         checkpoint = Checkpoint(cursor_ms=0, recent={f"{i:0100}": i for i in range(11_000)})
         huge = Batch(customer=CustomerId("cust_1"), partition=0, base=None, checkpoint=checkpoint, records=(activity("a1"),))
 
@@ -406,8 +364,7 @@ class LogContract:
         assert await world.committed("activities") == []
 
     async def test_the_largest_record_that_the_topic_takes_is_published(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         to = Destination(partition=0, source_url=URL)
         room = Limits().activities_bytes_max - size_bytes(activity_record(activity("a1", b""), CustomerId("cust_1"), to))
         incompressible = random.Random(1).randbytes(room)
@@ -420,19 +377,16 @@ class LogContract:
 
     @pytest.mark.parametrize(("field", "named"), [("application", "APPLICATION_ID"), ("url", "VOUCHERIFY_URL")])
     async def test_a_partition_of_another_deployment_is_refused(self, world: World, field: str, named: str) -> None:
-        first = world.log()
-        await first.prepare()
+        first = await prepared(world.log())
         await appended(first, 0, ((), ownership(world)))
-        stranger = world.log(**{field: "https://other.example.com" if field == "url" else "other"})  # type: ignore[arg-type]
-        await stranger.prepare()
+        stranger = await prepared(world.log(**{field: "https://other.example.com" if field == "url" else "other"}))  # type: ignore[arg-type]
 
         with pytest.raises(NotOurs, match=named):
             await appended(stranger, 0)
 
     @pytest.mark.parametrize("partition", [0, 1])
     async def test_a_checkpoint_topic_that_was_given_more_partitions_is_refused(self, world: World, partition: int) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         await appended(log, 0, ([batch("cust_1", activity())], ownership(world)))
         await world.add_partitions(2)
         grown = world.log()
@@ -442,15 +396,13 @@ class LogContract:
             await appended(grown, partition)
 
     async def test_a_deleted_checkpoint_topic_is_not_begun_anew_until_somebody_says_so(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         await appended(log, 0, ([batch("cust_1", activity())], ownership(world)))
         await world.delete_checkpoints()
 
         with pytest.raises(LogRefused, match="is missing"):
             await appended(log, 0)
-        newcomer = world.log()
-        await newcomer.prepare()
+        newcomer = await prepared(world.log())
         for one in (log, newcomer):
             with pytest.raises(LogRefused, match="holds nothing, but .* holds activities"):
                 await appended(one, 0)
@@ -459,8 +411,7 @@ class LogContract:
         assert (dict(restored.checkpoints), restored.ownership) == ({}, None)
 
     async def test_partitioned_by_customer_the_activities_of_one_stay_in_one_partition(self, world: World) -> None:
-        log = world.log(partition_by="customer")
-        await log.prepare()
+        log = await prepared(world.log(partition_by="customer"))
         types = ("customer.created", "customer.updated", "redemption.succeeded", "customer.deleted")
         batches = [batch(f"cust_{i}", *(activity(f"a{i}-{type}", type=type) for type in types)) for i in range(20)]
         await appended(log, 0, (batches, ownership(world)))
@@ -489,9 +440,7 @@ class LogContract:
             leave_second.set()
 
     async def test_a_rebalance_is_told_before_the_new_assignment(self, world: World) -> None:
-        one, two = world.log(), world.log()
-        await one.prepare()
-        await two.prepare()
+        one, two = await prepared(world.log()), await prepared(world.log())
         first, second, leave = Watcher(), Watcher(), anyio.Event()
 
         async with anyio.create_task_group() as tasks:
@@ -507,8 +456,7 @@ class LogContract:
         assert re.fullmatch("RAC+RAC+", first.told), "confirmed at once by each assignment, and never while rebalancing"
 
     async def test_an_expelled_member_loses_everything_and_joins_anew(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         watcher, leave = Watcher(), anyio.Event()
 
         async with anyio.create_task_group() as tasks:
@@ -526,9 +474,7 @@ class LogContract:
         ]
 
     async def test_a_member_that_is_cancelled_leaves_at_once_and_may_join_again(self, world: World) -> None:
-        one, two = world.log(), world.log()
-        await one.prepare()
-        await two.prepare()
+        one, two = await prepared(world.log()), await prepared(world.log())
         first, second, again, leave = Watcher(), Watcher(), Watcher(), anyio.Event()
 
         async with anyio.create_task_group() as tasks:
@@ -543,8 +489,7 @@ class LogContract:
             leave.set()
 
     async def test_membership_is_confirmed_by_answered_heartbeats(self, world: World) -> None:
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
         watcher, leave = Watcher(), anyio.Event()
 
         async with anyio.create_task_group() as tasks:
@@ -561,9 +506,7 @@ class LogContract:
             leave.set()
 
     async def test_a_member_that_stops_sending_heartbeats_loses_its_partitions_for_good(self, world: World) -> None:
-        one, two = world.log(), world.log()
-        await one.prepare()
-        await two.prepare()
+        one, two = await prepared(world.log()), await prepared(world.log())
         first, second, leave = Watcher(), Watcher(), anyio.Event()
 
         async with anyio.create_task_group() as tasks:
@@ -584,9 +527,7 @@ class LogContract:
             leave.set()
 
     async def test_while_no_broker_answers_everything_is_unavailable_in_bounded_time_and_then_works_again(self, fragile: World) -> None:
-        log, standby, left = fragile.log(), fragile.log(), anyio.Event()
-        await log.prepare()
-        await standby.prepare()
+        log, standby, left = await prepared(fragile.log()), await prepared(fragile.log()), anyio.Event()
         watcher, second, leave, leave_second = Watcher(), Watcher(), anyio.Event(), anyio.Event()
 
         async def stand_by(**status: Any) -> None:
@@ -615,7 +556,7 @@ class LogContract:
             assert watcher.owned == {0}
             leave.set()
 
-        assert [dict(one.headers)["ce_id"] for one in await fragile.committed("activities")] == [b"a1", b"a2"]
+        assert await published_ids(fragile) == [b"a1", b"a2"]
 
 
 async def raises(error: type[BaseException], attempt: Callable[[], Awaitable[Any]]) -> None:
@@ -670,8 +611,7 @@ class TestMemoryLog(LogContract):
 
     async def test_a_commit_that_is_never_answered_is_unavailable_in_bounded_time(self, world: MemoryWorld) -> None:
         """On Kafka it takes as long, and the broker that is away shows it."""
-        log = world.log()
-        await log.prepare()
+        log = await prepared(world.log())
 
         async with log.open(0) as writer:
             world.hold(writer)

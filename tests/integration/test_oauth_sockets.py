@@ -7,7 +7,7 @@ import anyio.abc
 import pytest
 
 from poller.errors import SourceError, TokenRefused, TokenRenewed, TokenUnavailable
-from tests.integration.test_source_sockets import PAGE, Behave, answer, fetch, serving, source
+from tests.integration.test_source_sockets import PAGE, Behave, always, answer, fetch, serving, source
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -61,18 +61,11 @@ async def test_neither_credentials_nor_token_follow_a_redirect(status: bytes) ->
             server.behave = issuing(answer(TOKEN))
             with pytest.raises(TokenRenewed):
                 await api.fetch(fetch())
-            server.behave = issuing_nothing_but(led)
+            server.behave = always(led)
             with pytest.raises(SourceError):
                 await api.fetch(fetch())
 
         assert elsewhere.connections == 0
-
-
-def issuing_nothing_but(content: bytes) -> Behave:
-    async def behave(stream: anyio.abc.ByteStream, _head: bytes) -> None:
-        await stream.send(content)
-
-    return behave
 
 
 async def drip(stream: anyio.abc.ByteStream, _head: bytes) -> None:

@@ -69,7 +69,9 @@ def test_a_checkpoint_that_moves_though_nothing_was_committed_loses_something() 
         world.judge_safety()
 
 
-def test_records_and_checkpoint_in_two_transactions_lose_something() -> None:
+@contextmanager
+def in_two_transactions() -> Iterator[None]:
+    """The checkpoints first, and then all of it."""
     commit = MemoryLog.commit
 
     async def in_two(log: MemoryLog, partition: int, epoch: int, batches: Sequence[Batch], ownership: Ownership) -> None:
@@ -78,16 +80,22 @@ def test_records_and_checkpoint_in_two_transactions_lose_something() -> None:
         await commit(log, partition, epoch, batches, ownership)
 
     with swapped(MemoryLog, "commit", in_two):
+        yield
+
+
+def test_records_and_checkpoint_in_two_transactions_lose_something() -> None:
+    with in_two_transactions():
         world = run(PLAN)
 
     with pytest.raises(Objection, match="lost [1-9]"):
         world.judge_safety()
 
 
-def test_a_failed_call_that_forgets_its_customer_loses_something() -> None:
-    def forgetful(engine: Engine, fetch: Fetch, error: SourceError, now: float) -> None:
-        engine._landed(fetch)
+def forgetful(engine: Engine, fetch: Fetch, _error: SourceError, _now: float) -> None:
+    engine._landed(fetch)
 
+
+def test_a_failed_call_that_forgets_its_customer_loses_something() -> None:
     with swapped(Engine, "fetch_failed", forgetful):
         world = run(FAILING_PLAN)
 
@@ -108,10 +116,10 @@ def test_restarts_do_not_spend_a_cycle_twice() -> None:
 def test_a_budget_that_is_forgotten_at_a_restart_is_overspent() -> None:
     restore: Callable[[Terms, Ledger | None, float], Budget] = Budget.restore
 
-    def forgetful(_cls: type[Budget], terms: Terms, _ledger: Ledger | None, now: float) -> Budget:
+    def anew(_cls: type[Budget], terms: Terms, _ledger: Ledger | None, now: float) -> Budget:
         return restore(terms, Ledger(level=terms.capacity), now)
 
-    with swapped(Budget, "restore", classmethod(forgetful)):
+    with swapped(Budget, "restore", classmethod(anew)):
         world = run(CYCLE_PLAN)
 
     with pytest.raises(Objection, match="calls in a cycle of 120"):
@@ -125,14 +133,7 @@ def test_the_same_plans_without_a_mutant_satisfy_every_judge() -> None:
 
 
 def test_a_checkpoint_in_another_transaction_than_its_records_is_seen_to_be_ahead_of_them() -> None:
-    commit = MemoryLog.commit
-
-    async def checkpoint_first(log: MemoryLog, partition: int, epoch: int, batches: Sequence[Batch], ownership: Ownership) -> None:
-        records = records_of(batches, ownership, Destination(partition=partition, source_url=log._source_url, limits=log.kafka.limits))
-        log.kafka.commit(partition, epoch, [record for record in records if record.topic == "checkpoints"])
-        await commit(log, partition, epoch, batches, ownership)
-
-    with swapped(MemoryLog, "commit", checkpoint_first):
+    with in_two_transactions():
         world = run(PLAN)
 
     with pytest.raises(Objection, match="covers"):
@@ -153,9 +154,6 @@ def test_whoever_was_read_last_being_read_next_is_not_fresh() -> None:
 
 
 def test_a_failed_call_that_forgets_its_customer_leaves_it_unread() -> None:
-    def forgetful(engine: Engine, fetch: Fetch, error: SourceError, now: float) -> None:
-        engine._landed(fetch)
-
     with swapped(Engine, "fetch_failed", forgetful):
         world = run(FAILING_PLAN)
 

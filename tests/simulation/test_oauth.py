@@ -6,9 +6,8 @@ import anyio
 
 from tests.support.world import Plan, World, run_in
 
-REVOCATIONS = 5
 PEACE: dict[str, Any] = {"kills": 0, "rebalances": 0, "outages": 0, "auth": "oauth"}
-PLAN = Plan(seed=21, hours=1, kills=4, rebalances=2, auth="oauth", token_seconds=120)
+PLAN = Plan(seed=21, hours=1, kills=4, rebalances=2, revocations=5, auth="oauth", token_seconds=120)
 
 
 class OAuthOnly(World):
@@ -22,24 +21,9 @@ class OAuthOnly(World):
         return sum(call.customer is None for call in self.simulator.calls)
 
 
-class Revoking(OAuthOnly):
-    """Every token dies now and then."""
-
-    async def live(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._revoke)
-            await super().live()
-            tasks.cancel_scope.cancel()
-
-    async def _revoke(self) -> None:
-        for _ in range(REVOCATIONS):
-            await anyio.sleep(self.plan.hours * 3600 / (REVOCATIONS + 1))
-            self.simulator.tokens.revoke_all()
-
-
 def test_with_oauth_nothing_is_lost_nothing_twice_and_every_window_is_within_the_budget() -> None:
     print(PLAN)
-    world = run_in(Revoking, PLAN)
+    world = run_in(OAuthOnly, PLAN)
 
     world.judge_safety()
     world.judge_budget()

@@ -10,9 +10,11 @@ from poller.model import (
     Checkpoint,
     CustomerId,
     DeadLetter,
+    Fetch,
     Ledger,
     Ownership,
     Page,
+    Query,
     Quota,
     Restored,
     Walk,
@@ -53,6 +55,11 @@ def checkpoint(cursor: float = 0.0, **fields: Any) -> Checkpoint:
 def walk(sent: float = 0.0, low: float = 0.0, **fields: Any) -> Walk:
     """Its low is given in seconds."""
     return Walk(sent=sent, low_ms=round(low * 1000), **fields)
+
+
+def order(customer: str = CUSTOMER, at: float = 0.0) -> Fetch:
+    """A new customer's first call."""
+    return Fetch(CustomerId(customer), 0, Query(), at, walk(sent=at), None, checkpoint())
 
 
 def ownership(**fields: Any) -> Ownership:

@@ -18,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from poller.core.ownership import partition_of
+from poller.demo.population import make_customer
 from poller.kafka.record import Record, restored_of
 from poller.model import Checkpoint, CustomerId
 from tests.support.plan import LATENCY_SECONDS, Plan
@@ -200,8 +201,6 @@ def round_seconds(plan: Plan) -> float:
 
 
 def customers_by_partition(plan: Plan) -> list[int]:
-    from poller.demo.population import make_customer
-
     count = Counter(partition_of(CustomerId(make_customer(plan.seed, index).id), plan.partitions) for index in range(plan.customers))
     return list(count.values())
 

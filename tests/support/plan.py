@@ -86,6 +86,9 @@ class Plan:
         return cls(**{"seed": seed, **draw(Random(f"{seed}/plan")), **fixed})
 
 
+CALM = Plan(seed=1, customers=5, replicas=1, kills=0, rebalances=0, outages=0, call_failures=0, commit_failures=0, late_seconds_max=5)
+"""Small, and nothing fails."""
+
 ALWAYS_SAID = {"seed", "hours", "customers", "replicas", "partitions", "calls_per_minute", "call_failures", "commit_failures", "kills"}
 
 CALLS_MAX = 5000

@@ -7,11 +7,9 @@ from poller.demo.parameters import Endpoint, list_query
 from poller.demo.readings import Listing, Readings, Refused, Stored, format_instant, list_activities
 from poller.probe.answers import Answer, Ask, Entry, Name
 from poller.probe.questions import next_question
-from poller.probe.report import Asked
 
 NOW = 1_700_000_000.0
 CUSTOMER = "cust_1"
-ASKED = Asked(endpoint="activities", auth="token", calls=0, calls_per_minute=60, lookback_seconds=300)
 
 
 def stored(id: str, before_ms: int, micros: int = 0, shown_at: float = 0.0) -> Stored:

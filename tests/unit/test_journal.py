@@ -1,27 +1,17 @@
 """What the journal says beside counting."""
 
-from typing import Any
-
 import pytest
 
 from poller.errors import SettingsError, TokenRenewed
 from poller.journal import Journal
-from poller.model import Checkpoint, CustomerId, Fetch, Query, Walk
+from poller.model import CustomerId
 from poller.telemetry import Telemetry
-
-
-class Said:
-    """A logger that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-
-    def log(self, _level: int, event: str, /, **fields: Any) -> None:
-        self.events.append((event, fields))
+from tests.support.builders import order
+from tests.support.world import Told
 
 
 def test_a_checkpoint_topic_with_other_partitions_than_the_settings_say_is_told() -> None:
-    said = Said()
+    said = Told()
 
     Journal(Telemetry(said), 3).kafka_ready(1)
 
@@ -36,7 +26,7 @@ def test_a_checkpoint_topic_with_other_partitions_than_the_settings_say_is_told(
 
 @pytest.mark.parametrize("wanted", [None, 3])
 def test_as_many_partitions_as_the_settings_say_are_nothing_to_speak_of(wanted: int | None) -> None:
-    said = Said()
+    said = Told()
 
     Journal(Telemetry(said), wanted).kafka_ready(3)
 
@@ -44,7 +34,7 @@ def test_as_many_partitions_as_the_settings_say_are_nothing_to_speak_of(wanted: 
 
 
 def test_a_broken_customers_file_is_told_in_one_line_that_says_what_stays() -> None:
-    said = Said()
+    said = Told()
 
     Journal(Telemetry(said)).customers_file_broken(SettingsError(["POLLER_CUSTOMERS_FILE='c': names no customer"]))
 
@@ -57,18 +47,15 @@ def test_a_broken_customers_file_is_told_in_one_line_that_says_what_stays() -> N
 
 
 def test_a_call_that_went_into_a_token_is_counted_as_a_call_and_not_as_a_failure() -> None:
-    said = Said()
-    journal = Journal(Telemetry(said))
-    start = Checkpoint(cursor_ms=0)
-    order = Fetch(CustomerId("c"), 0, Query(), 0, Walk(sent=0, low_ms=0), None, start)
+    said = Told()
 
-    journal.call_failed(order, TokenRenewed("the last one is no longer accepted"), 1, 0)
+    Journal(Telemetry(said)).call_failed(order(), TokenRenewed("the last one is no longer accepted"), 1, 0)
 
     assert said.events == [("token_renewed", {"why": "the last one is no longer accepted"})]
 
 
 def test_a_commit_that_kafka_has_lost_is_told_and_counted() -> None:
-    said = Said()
+    said = Told()
     telemetry = Telemetry(said)
 
     Journal(telemetry).commit_undone(0, [CustomerId("a"), CustomerId("b")])

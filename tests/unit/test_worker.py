@@ -13,21 +13,10 @@ from poller.errors import LogRefused
 from poller.kafka.memory import MemoryLog
 from poller.kafka.record import ownership_of
 from poller.model import CustomerId
+from tests.support.plan import CALM
 from tests.support.virtual_time import pass_time, run_in_virtual_time
 from tests.support.world import Plan, Process, World, options_of
 
-CALM = Plan(
-    seed=1,
-    customers=5,
-    replicas=1,
-    kills=0,
-    rebalances=0,
-    outages=0,
-    call_failures=0,
-    commit_failures=0,
-    late_seconds_max=5,
-    calls_per_minute=60,
-)
 SESSION_SECONDS = 10.0
 
 

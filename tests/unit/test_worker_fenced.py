@@ -7,20 +7,13 @@ import msgspec
 
 from poller.kafka.memory import Hold
 from poller.kafka.record import OWNERSHIP_KEY, encode_ownership
-from poller.model import Ledger, Ownership
+from poller.model import Ledger
+from tests.support.builders import ownership
+from tests.support.plan import CALM
 from tests.support.virtual_time import pass_time, run_in_virtual_time
-from tests.support.world import URL, Plan, Process, World
+from tests.support.world import URL, Process, World
 
-CALM = Plan(seed=1, customers=5, replicas=1, kills=0, rebalances=0, outages=0, call_failures=0, commit_failures=0, late_seconds_max=5)
-LEFT = Ownership(
-    application_id="voucherify-activity-poller",
-    url=URL,
-    endpoint="activities",
-    partitions=1,
-    watched_hash="",
-    owner="",
-    ledger=Ledger(level=5.0),
-)
+LEFT = ownership(url=URL, ledger=Ledger(level=5.0))
 """By somebody who was drained with a full bucket."""
 
 

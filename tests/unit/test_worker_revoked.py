@@ -6,10 +6,10 @@ import anyio
 import pytest
 
 from poller.model import Assigned, Rebalancing
+from tests.support.plan import CALM
 from tests.support.virtual_time import pass_time, run_in_virtual_time
-from tests.support.world import Plan, Process, World
+from tests.support.world import Process, World
 
-CALM = Plan(seed=1, customers=5, replicas=1, kills=0, rebalances=0, outages=0, call_failures=0, commit_failures=0, late_seconds_max=5)
 NOTHING = Assigned(frozenset())
 ALL = Assigned(frozenset({0}))
 

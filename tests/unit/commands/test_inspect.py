@@ -14,13 +14,12 @@ from poller.commands.inspect import Inspected, admin_url, as_json, ask, lines
 from poller.config import KafkaSettings, Whereabouts
 from poller.core.standing import Standing
 from poller.kafka.lookup import LookedUp
-from poller.model import Checkpoint, CustomerId, Ledger, Ownership
+from poller.model import Checkpoint, CustomerId
+from tests.support.builders import ownership
 
 NOW = 1_700_000_000.0
 CUSTOMER = CustomerId("jane doe/ü@example.com")
-OWNED = Ownership(
-    application_id="a", url="u", endpoint="activities", partitions=4, watched_hash="", owner="pod-7/31", ledger=Ledger(level=0)
-)
+OWNED = ownership(partitions=4, owner="pod-7/31")
 READ = Checkpoint(cursor_ms=1_699_999_700_000, recent={"evcus_1": 1_699_999_800_000}, last_read=NOW - 12)
 
 

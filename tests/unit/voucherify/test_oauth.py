@@ -1,7 +1,8 @@
 """OAuth: one token a process, one renewal at a time, each call for a token in place of a read. On asyncio and on trio."""
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -26,10 +27,10 @@ from poller.errors import (
     Unreachable,
 )
 from poller.journal import ONE_CUSTOMERS
-from poller.model import Checkpoint, CustomerId, Fetch, Query, Walk
 from poller.secret import Secret
 from poller.voucherify.client import VoucherifySource
 from poller.voucherify.oauth import LIFE_SECONDS, LIFE_SECONDS_MAX, LIFE_SECONDS_MIN, OAuth, TokenAnswer, decode_token, life, unanswered
+from tests.support.builders import order
 
 pytestmark = pytest.mark.anyio
 
@@ -67,13 +68,8 @@ def token(value: str = CANARY, **said: Any) -> httpx.Response:
 
 def unread(answer: httpx.Response) -> httpx.Response:
     """As it comes from a connection: its body is still to be received."""
-
-    class Stream(httpx.AsyncByteStream):
-        async def __aiter__(self) -> Any:
-            yield answer.content
-
     headers = {name: value for name, value in answer.headers.items() if name not in ("content-length", "transfer-encoding")}
-    return httpx.Response(answer.status_code, headers=headers, stream=Stream())
+    return httpx.Response(answer.status_code, headers=headers, stream=httpx.ByteStream(answer.content))
 
 
 async def end(flow: Flow, answer: httpx.Response) -> SourceError | None:
@@ -99,6 +95,18 @@ async def bearer(oauth: OAuth, status: int = 200) -> tuple[str | None, SourceErr
     flow = oauth.async_auth_flow(request())
     sent = await anext(flow)
     return sent.headers.get("Authorization"), await end(flow, httpx.Response(status))
+
+
+@asynccontextmanager
+async def waiting_for_a_token(oauth: OAuth, *reads: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[Flow]:
+    """One call asks for a token, and these others wait for it. The block ends that call, and so these."""
+    renewing = oauth.async_auth_flow(request())
+    await anext(renewing)
+    async with anyio.create_task_group() as tasks:
+        for read in reads:
+            tasks.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        yield renewing
 
 
 async def test_a_call_that_finds_no_token_asks_for_one_and_reads_nothing() -> None:
@@ -175,12 +183,7 @@ async def test_without_a_token_one_call_asks_and_the_others_wait_for_it_and_read
     async def read() -> None:
         carried.append(await bearer(oauth))
 
-    renewing = oauth.async_auth_flow(request())
-    await anext(renewing)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        tasks.start_soon(read)
-        await anyio.wait_all_tasks_blocked()
+    async with waiting_for_a_token(oauth, read, read) as renewing:
         assert carried == []
         await end(renewing, token())
 
@@ -197,11 +200,7 @@ async def test_a_call_that_has_waited_for_a_token_is_about_its_customer_from_the
         meant.append(type(unanswered(waiting, "reset")))
         await flow.aclose()
 
-    renewing = oauth.async_auth_flow(request())
-    await anext(renewing)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        await anyio.wait_all_tasks_blocked()
+    async with waiting_for_a_token(oauth, read) as renewing:
         meant.append(type(unanswered(waiting, "reset")))
         await end(renewing, token())
 
@@ -216,12 +215,7 @@ async def test_calls_that_wait_for_a_token_that_is_not_given_do_not_ask_again_bu
             await anext(oauth.async_auth_flow(request()))
         ended.append(str(caught.value))
 
-    renewing = oauth.async_auth_flow(request())
-    await anext(renewing)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        tasks.start_soon(read)
-        await anyio.wait_all_tasks_blocked()
+    async with waiting_for_a_token(oauth, read, read) as renewing:
         assert isinstance(await end(renewing, unread(httpx.Response(429))), Limited)
 
     assert ended == ["Voucherify gave no OAuth token: another call asked for it in vain"] * 2
@@ -376,14 +370,18 @@ class Endpoint(httpx.AsyncBaseTransport):
         return unread(httpx.Response(401, content=said.replace(b"/", b"\\/")))
 
 
+def settings(**given: Any) -> VoucherifySettings:
+    plausible: dict[str, Any] = {"url": BASE, "auth": "oauth", "app_id": Secret("the-id"), "app_token": Secret("the-secret")}
+    return VoucherifySettings(**(plausible | given))
+
+
 async def failure_of(endpoint: Endpoint, calls: int = 1, **given: Any) -> SourceError:
     """What the last of so many calls ends in."""
-    settings = VoucherifySettings(url=BASE, auth="oauth", app_id=Secret("the-id"), app_token=Secret("the-secret"), **given)
     caught: SourceError | None = None
-    async with VoucherifySource(settings, endpoint) as reading:
+    async with VoucherifySource(settings(**given), endpoint) as reading:
         for _ in range(calls):
             with pytest.raises(SourceError) as raised:
-                await reading.fetch(Fetch(CustomerId("c"), 0, Query(), 0, Walk(sent=0, low_ms=0), None, Checkpoint(cursor_ms=0)))
+                await reading.fetch(order())
             caught = raised.value
     assert caught is not None
     return caught
@@ -399,15 +397,13 @@ async def test_a_token_that_cannot_be_asked_for_is_no_customers_fault(endpoint: 
 
 async def test_a_read_with_a_token_that_is_not_answered_is_about_its_customer() -> None:
     endpoint = Endpoint()
-    settings = VoucherifySettings(url=BASE, auth="oauth", app_id=Secret("the-id"), app_token=Secret("the-secret"))
-    order = Fetch(CustomerId("c"), 0, Query(), 0, Walk(sent=0, low_ms=0), None, Checkpoint(cursor_ms=0))
-    async with VoucherifySource(settings, endpoint) as reading:
+    async with VoucherifySource(settings(), endpoint) as reading:
         with pytest.raises(TokenRenewed):
-            await reading.fetch(order)
+            await reading.fetch(order())
         endpoint.fails = httpx.ReadError("reset")
 
         with pytest.raises(Unreachable, match="ReadError: reset$"):
-            await reading.fetch(order)
+            await reading.fetch(order())
 
 
 @pytest.mark.parametrize("value", [CANARY, "canary/with+slashes==", 'canary"quoted\\', "canary" * 100])
@@ -422,28 +418,21 @@ async def test_a_very_short_token_does_not_blot_out_what_an_api_says() -> None:
     assert "HTTP 401 message='Bearer x'" in str(await failure_of(Endpoint("x"), calls=2))
 
 
-def fetch(simulator: Simulator) -> Fetch:
-    start = Checkpoint(cursor_ms=0)
-    return Fetch(CustomerId(simulator.customers[0]), 0, Query(), 0, Walk(sent=0, low_ms=0), None, start)
-
-
-def source(simulator: Simulator) -> VoucherifySource:
-    settings = VoucherifySettings(
-        url="http://api.test", auth="oauth", app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token")
-    )
-    return VoucherifySource(settings, SimulatorTransport(simulator))
+def source(transport: SimulatorTransport) -> VoucherifySource:
+    given = settings(url="http://api.test", app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token"))
+    return VoucherifySource(given, transport)
 
 
 def simulator() -> Simulator:
     return Simulator(SimulatorOptions(customers=1, history_seconds=86_400, calls_per_window=None), lambda: 1_800_000_000.0)
 
 
-async def outcomes(reading: VoucherifySource, order: Fetch, calls: int) -> list[str]:
+async def outcomes(reading: VoucherifySource, customer: str, calls: int) -> list[str]:
     """What so many calls end in."""
     seen = list[str]()
     for _ in range(calls):
         try:
-            seen.append(f"{len(reading.decode(await reading.fetch(order)).entries) > 0}")
+            seen.append(f"{len(reading.decode(await reading.fetch(order(customer))).entries) > 0}")
         except SourceError as error:
             seen.append(type(error).__name__)
     return seen
@@ -451,11 +440,12 @@ async def outcomes(reading: VoucherifySource, order: Fetch, calls: int) -> list[
 
 async def test_the_api_takes_the_token_and_a_revoked_one_costs_two_calls() -> None:
     api = simulator()
-    async with source(api) as reading:
-        assert await outcomes(reading, fetch(api), 3) == ["TokenRenewed", "True", "True"]
+    (customer,) = api.customers
+    async with source(SimulatorTransport(api)) as reading:
+        assert await outcomes(reading, customer, 3) == ["TokenRenewed", "True", "True"]
 
         api.tokens.revoke_all()
-        assert await outcomes(reading, fetch(api), 3) == ["TokenRenewed", "TokenRenewed", "True"]
+        assert await outcomes(reading, customer, 3) == ["TokenRenewed", "TokenRenewed", "True"]
     assert len(api.calls) == 6
 
 
@@ -468,8 +458,6 @@ async def test_an_api_that_refuses_every_token_is_not_asked_hotly() -> None:
             api.tokens.revoke_all()
             return await super().handle_async_request(asked)
 
-    settings = VoucherifySettings(
-        url="http://api.test", auth="oauth", app_id=Secret("simulator-app-id"), app_token=Secret("simulator-app-token")
-    )
-    async with VoucherifySource(settings, Refusing(api)) as reading:
-        assert await outcomes(reading, fetch(api), 4) == ["TokenRenewed", "Unauthorized"] * 2
+    (customer,) = api.customers
+    async with source(Refusing(api)) as reading:
+        assert await outcomes(reading, customer, 4) == ["TokenRenewed", "Unauthorized"] * 2

@@ -3,7 +3,6 @@ engine and the log, what is an activity is published as it was sent, what is non
 """
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import anyio
@@ -21,13 +20,14 @@ from poller.demo.transport import SimulatorTransport
 from poller.journal import Journal
 from poller.kafka.memory import MemoryKafka, MemoryLog
 from poller.kafka.record import Record
-from poller.model import Activity, CustomerId, Fetch, Query
+from poller.model import Activity, CustomerId
 from poller.secret import Secret
 from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
-from tests.support.builders import checkpoint, walk
+from tests.support.builders import order
 from tests.support.virtual_time import pass_time, run_in_virtual_time
+from tests.support.world import Told
 
 EVERY_TYPE = (*TYPES, *UNDOCUMENTED_TYPES, "customer.of.a.kind.yet.unknown")
 START = 1_800_000_000.0
@@ -63,9 +63,8 @@ def settings(endpoint: Endpoint) -> VoucherifySettings:
 
 async def read(api: Simulator, endpoint: Endpoint) -> list[Activity]:
     """All of the customer's activities, which fit on one page."""
-    fetch = Fetch(CUSTOMER, 0, Query(), START, walk(sent=START), None, checkpoint())
     async with VoucherifySource(settings(endpoint), SimulatorTransport(api)) as source:
-        page = source.decode(await source.fetch(fetch))
+        page = source.decode(await source.fetch(order(CUSTOMER, START)))
     return [entry for entry in page.entries if isinstance(entry, Activity)]
 
 
@@ -107,18 +106,11 @@ async def publish(transport: httpx.AsyncBaseTransport, endpoint: Endpoint) -> tu
     engine = Engine(Policy(start="earliest", endpoint=endpoint))
     engine.watch([CUSTOMER])
     async with VoucherifySource(settings(endpoint), transport) as source, anyio.create_task_group() as tasks:
-        worker = Worker(engine, source, MemoryLog(kafka, clock, source_url=URL), clock, Journal(Telemetry(Silent())))
+        worker = Worker(engine, source, MemoryLog(kafka, clock, source_url=URL), clock, Journal(Telemetry(Told())))
         tasks.start_soon(worker.run)
         await pass_time(10)
         worker.drain()
     return kafka.read_committed("activities"), kafka.read_committed("dead_letters")
-
-
-class Silent:
-    """A logger that says nothing."""
-
-    def log(self, level: int, event: str, /, **fields: Any) -> None:
-        pass
 
 
 # -------------------------------------------------------------------------------------------------------- odd entries
@@ -279,15 +271,7 @@ class Always(httpx.AsyncBaseTransport):
         self._body = body
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "application/json"}, stream=Stream(self._body))
-
-
-class Stream(httpx.AsyncByteStream):
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._body
+        return httpx.Response(200, headers={"content-type": "application/json"}, stream=httpx.ByteStream(self._body))
 
 
 PLAIN = [head(id=f"evcus_{index}", created_at=format_instant(SECOND_US * index), data={"é": [1.5]}) for index in range(1, 4)]

@@ -32,6 +32,14 @@ sim: $(VENV)/.installed-dev ## Drawn lives of the whole program, hours of virtua
 faults: $(VENV)/.installed-dev ## Every fault that Kafka and kills can bring, a quarter of an hour; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.fault --write
 
+.PHONY: readings
+readings: $(VENV)/.installed-dev ## Every reading of the API in every history, 116,640 runs in a quarter of an hour; the table goes into docs/reliability.md
+	@$(BIN)/python -m tests.property --write
+
+.PHONY: soak
+soak: $(VENV)/.installed-dev ## Everything goes wrong at random for MINUTES=10, and what a replica holds levels off (SEED=7); into docs/reliability.md
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) --write
+
 .PHONY: mutants
 mutants: $(VENV)/.installed-dev ## Take each safeguard out in turn: a test must fail (ONLY="part of a name")
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),"$(ONLY)")
@@ -50,6 +58,10 @@ audit: $(VENV)/.installed-dev ## Known vulnerabilities of the pinned packages; n
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## What it costs: CPU, records a second, memory, restore; four minutes, and the tables go into docs/performance.md
 	@$(BIN)/python -m tests.bench --write
+
+.PHONY: bench-freshness
+bench-freshness: $(VENV)/.installed-dev ## How fresh a budget of calls keeps the data, beside other rules, a quarter of an hour; into docs/freshness.md (CASE=CI-1: one, only shown)
+	@$(BIN)/python -m tests.bench.freshness $(if $(CASE),--case $(CASE),--write)
 
 .PHONY: check
 check: $(VENV)/.installed-dev ## Format, lint, types, import contracts

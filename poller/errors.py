@@ -12,6 +12,7 @@
     │   ├── Unauthorized              stop every call, try again slowly: somebody must mend the credentials
     │   ├── Forbidden                 stop every call, try again slowly: somebody must mend the permissions
     │   ├── RouteGone                 stop every call, try again slowly: somebody must change the endpoint
+    │   ├── Redirected                stop every call, try again slowly: it passes, or somebody must change the address
     │   ├── TokenRefused              stop every call, try again slowly: somebody must mend the settings or the API key
     │   ├── TokenUnavailable          back off with every call, then try again: it concerns no customer
     │   ├── TokenRenewed              order the same again: the call went into an access token
@@ -131,6 +132,10 @@ class Forbidden(SourceError):
 
 class RouteGone(SourceError):
     """Voucherify no longer serves this endpoint: set POLLER_VOUCHERIFY_ENDPOINT to the other one (`activity` or `activities`)."""
+
+
+class Redirected(SourceError):
+    """Voucherify, or what stands before it, redirects, which is not followed as the credentials would go along: set POLLER_VOUCHERIFY_URL to where the API itself is."""
 
 
 class TokenRefused(SourceError):

@@ -14,12 +14,12 @@ from poller.commands.output import say_json, say_table
 from poller.config import KafkaSettings, Settings, load, warnings
 from poller.errors import (
     CustomerUnknown,
-    Explanation,
     Forbidden,
     Limited,
     LogError,
     NotOurs,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     SettingsError,
@@ -158,10 +158,8 @@ def _remedy(error: SourceError) -> str:
             return ": check the first id of POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE, and that it is of this project"
         case Limited():
             return ": try again later; other clients of the project spend from the same quota"
-        case Unauthorized() | TokenRefused() | Forbidden() | RouteGone() | PlanExceeded():
+        case Unauthorized() | TokenRefused() | Forbidden() | RouteGone() | Redirected() | PlanExceeded():
             return ""  # these say it themselves
-        case Rejected() if isinstance(error.explanation, Explanation) and 300 <= (error.explanation.status or 0) < 400:
-            return ": set POLLER_VOUCHERIFY_URL to where the API itself is"
         case _:
             return ": check POLLER_VOUCHERIFY_URL, POLLER_VOUCHERIFY_PROXY_URL, POLLER_VOUCHERIFY_CA_FILE, and that the network lets this host out"
 

@@ -14,6 +14,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     SourceError,
@@ -27,7 +28,7 @@ from poller.probe.questions import next_question
 from poller.voucherify.client import SourceSettings, VoucherifySource
 from poller.voucherify.route import path
 
-ANSWERS = (Rejected, CustomerUnknown, RouteGone, Undecodable)
+ANSWERS = (Rejected, CustomerUnknown, RouteGone, Redirected, Undecodable)
 """Refusals that answer a question, once the first page was read: what is asked may not be what the API takes."""
 
 FINAL = (*ANSWERS, Limited, PlanExceeded, Unauthorized, Forbidden)

@@ -13,6 +13,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
@@ -57,7 +58,7 @@ REJECTED = Backoff(first_seconds=60, longest_seconds=3_600)
 OUTAGE = Backoff(first_seconds=1, longest_seconds=60)
 """The API fails whoever is asked for: every call waits."""
 
-TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone, TokenRefused)
+TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone, Redirected, TokenRefused)
 """No call will be answered until somebody mends credentials, permissions, plan or endpoint."""
 
 REFUSED = Backoff(first_seconds=30, longest_seconds=600)
@@ -81,7 +82,7 @@ CYCLE_SECONDS_MAX = 32 * 86_400.0
 
 
 def customer_wait_seconds(error: SourceError, failures: int, customer: str) -> float:
-    """How long to leave a customer alone whose read has failed so many times in a row; 0: it was not the customer's fault."""
+    """How long to leave a customer alone whose read has failed so many times in a row; 0: it cannot have been the customer's fault."""
     match error:
         case CustomerUnknown():
             return UNKNOWN.wait_seconds(failures, customer)
@@ -89,6 +90,9 @@ def customer_wait_seconds(error: SourceError, failures: int, customer: str) -> f
             return REJECTED.wait_seconds(failures, customer)
         case Unreachable() | ServerFault() | Undecodable():
             return TRANSIENT.wait_seconds(failures, customer)
+        case PlanExceeded() | Unauthorized() | Forbidden() | RouteGone() | Redirected():
+            # It may be refused alone, and must not be the one that tries for all, again and again.
+            return REFUSED.wait_seconds(failures, customer)
         case _:
             return 0.0
 
@@ -103,19 +107,22 @@ def source_wait_seconds(error: SourceError, failures: int) -> float:
         case TokenUnavailable():
             return OUTAGE.wait_seconds(failures, "source")
         case Limited():
-            return limited_wait_seconds(error)
+            return limited_wait_seconds(error, failures)
         case _:
             return REFUSED.wait_seconds(failures, "source")
 
 
-def limited_wait_seconds(error: Limited) -> float:
-    """How long a 429 stops every call. The instant in its header is the server's, so it is read against the server's `Date`."""
+def limited_wait_seconds(error: Limited, failures: int) -> float:
+    """How long a 429 stops every call: as long as it says, but ever longer where one follows another. The instant in its header is the
+    server's, so it is read against the server's `Date`.
+    """
     of_cycle = error.kind == "api_calls_cycle"
     longest, default = (CYCLE_SECONDS_MAX, CYCLE_SECONDS) if of_cycle else (QUOTA_SECONDS_MAX, QUOTA_SECONDS)
+    least = Backoff(first_seconds=QUOTA_SECONDS_MIN, longest_seconds=default).wait_seconds(failures, "source")
     if error.wait_seconds is not None:
-        return _bounded(error.wait_seconds, longest)
+        return max(least, _bounded(error.wait_seconds, longest))
     if error.until is not None and error.server_time is not None:
-        return _bounded(error.until - error.server_time, longest)
+        return max(least, _bounded(error.until - error.server_time, longest))
     return default
 
 

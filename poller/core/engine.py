@@ -296,7 +296,10 @@ class Engine:
         if isinstance(error, TooLarge) and (smaller := walk.fewer(fetch.walk)) is not None:
             self._go_on(fetch, smaller)
             return None
-        self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
+        if isinstance(error, CustomerUnknown):
+            self._failures, self._refused = 0, ""  # the API is there, and takes our credentials
+        else:
+            self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
         self._refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self._refused
         wait = backoff.source_wait_seconds(error, self._failures)
         if wait > 0:

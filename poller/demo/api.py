@@ -94,6 +94,8 @@ class Simulator:
         """Answers by status; a broken connection counts as 0."""
         self.frozen_at = math.inf
         self.tokens = Tokens(options.seed)
+        self.instead: Callable[[Request, Answer], Answer] | None = None
+        """What is sent instead of each answer of the API, where a test sets it."""
         self._granted = Granted(self.started_at)
         self._arrived = 0
         self._random = Random(f"{options.seed}/faults")
@@ -186,8 +188,10 @@ class Simulator:
         await self._break(fault)
         answer = self._answer(request, arrival, fault)
         await pause(fault.after_seconds)
+        answer = self._finished(request, answer, arrival)
+        answer = answer if self.instead is None else self.instead(request, answer)
         self.statuses[answer.status] += 1
-        return self._finished(request, answer, arrival)
+        return answer
 
     def _arrive(self, request: Request) -> Arrival:
         at, number = self.clock(), self._arrived

@@ -4,7 +4,7 @@
 |---|---|---|
 | 200 | – | a page |
 | other 2xx | Undecodable | nothing was asked for that is answered so |
-| 3xx | Rejected | redirects are not followed: the credentials would go along |
+| 3xx | Redirected | |
 | 401 | Unauthorized | |
 | 402 | PlanExceeded | |
 | 403 | Forbidden | |
@@ -26,6 +26,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
@@ -75,7 +76,9 @@ def _kind(status: int, said: dict[str, Any]) -> type[SourceError]:
     match status // 100:
         case 2:
             return Undecodable
-        case 3 | 4:
+        case 3:
+            return Redirected
+        case 4:
             return Rejected
         case _:
             return ServerFault
@@ -102,7 +105,7 @@ def _explanation(status: int, said: dict[str, Any], headers: Headers) -> Explana
         return clean(said.get(name), TEXT_CHARACTERS_MAX)
 
     if 300 <= status < 400:
-        return Explanation(status=status, message="redirect refused", details=clean(headers.get("location"), TEXT_CHARACTERS_MAX))
+        return Explanation(status=status, details=clean(headers.get("location"), TEXT_CHARACTERS_MAX))
     code = None if said.get("code") == status else _short(said.get("code"))
     return Explanation(
         status=status,

@@ -25,6 +25,7 @@ import msgspec
 
 from poller.errors import (
     CustomerUnknown,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
@@ -163,7 +164,7 @@ async def token_of(answer: httpx.Response, asked_at: float) -> Token:
 
 def token_failure(error: SourceError) -> SourceError:
     """What a refused token means: nothing that concerns one customer, or the endpoint that is read."""
-    if isinstance(error, Rejected | CustomerUnknown | RouteGone):
+    if isinstance(error, Rejected | CustomerUnknown | RouteGone | Redirected):
         return TokenRefused(error.explanation, server_time=error.server_time)
     if isinstance(error, ServerFault | Undecodable | Unreachable):
         return TokenUnavailable(error.explanation, server_time=error.server_time)

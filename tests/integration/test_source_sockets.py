@@ -8,7 +8,7 @@ import subprocess
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from anyio.streams.tls import TLSListener
 
 from poller.config import VoucherifySettings
 from poller.customer_id import refusal
-from poller.errors import Limited, Rejected, ServerFault, SourceError, Undecodable, Unreachable
+from poller.errors import Limited, Redirected, ServerFault, SourceError, TooLarge, Undecodable, Unreachable
 from poller.model import Checkpoint, CustomerId, Fetch, Query, Walk
 from poller.secret import Secret
 from poller.voucherify.client import VoucherifySource
@@ -28,6 +28,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 PAGE = b'{"object":"list","data_ref":"data","data":[],"total":0}'
+ZIPPED = gzip.compress(PAGE, mtime=0)
 TIMEOUT_SECONDS = 0.4
 
 Behave = Callable[[anyio.abc.ByteStream, bytes], Awaitable[object]]
@@ -289,6 +290,52 @@ async def test_an_answer_that_breaks_off_or_is_no_http_is_none(sent: bytes, rese
         assert (await api.fetch(fetch())).body == PAGE
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+WHOLE = {
+    "with a length": HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE),
+    "in chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n14\r\n%s\r\n23;x=y\r\n%s\r\n0\r\nX: y\r\n\r\n" % (PAGE[:20], PAGE[20:]),
+    "compressed": HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(ZIPPED), ZIPPED),
+}
+"""A page, and every byte of the answer that carries it: status line, headers, what is between them and the body, sizes of chunks, chunks, the end."""
+
+
+@pytest.mark.parametrize("how", ["with a length", "in chunks"])
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_an_answer_that_breaks_off_after_any_of_its_bytes_is_none(how: str, reset: bool) -> None:
+    cut = 0
+
+    async def break_off(stream: anyio.abc.ByteStream, _head: bytes) -> None:
+        await stream.send(WHOLE[how][:cut] if cut else b"")
+        if reset:
+            _reset(stream)
+        await stream.aclose()
+
+    async with serving(break_off) as server, source(server) as api:
+        taken = []
+        for cut in range(len(WHOLE[how])):
+            try:
+                taken.append((cut, await api.fetch(fetch())))
+            except Unreachable:
+                continue
+        assert (taken, len(server.heads)) == ([], len(WHOLE[how]))
+        server.behave = always(WHOLE[how])
+
+        assert (await api.fetch(fetch())).body == PAGE
+
+
+@pytest.mark.parametrize("how", WHOLE)
+async def test_an_answer_that_comes_byte_by_byte_and_in_time_is_one(how: str) -> None:
+    async def drip(stream: anyio.abc.ByteStream, _head: bytes) -> None:
+        for at in range(len(WHOLE[how])):
+            await stream.send(WHOLE[how][at : at + 1])
+
+    async with serving(drip) as server, source(server) as api:
+        for _ in range(2):
+            assert (await api.fetch(fetch())).body == PAGE
+
+        assert server.connections == 1
+
+
 async def test_a_body_without_a_length_that_breaks_off_is_undecodable() -> None:
     async def break_off(stream: anyio.abc.ByteStream, _head: bytes) -> None:
         await stream.send(b"HTTP/1.1 200 OK\r\n\r\n" + PAGE[:20])
@@ -313,7 +360,7 @@ async def test_a_redirect_to_another_host_gets_no_credentials_nor_a_call(status:
     async with serving(always(answer())) as elsewhere:
         location = b"Location: http://127.0.0.1:%d/v1/customers/cust_1/activities" % elsewhere.port
         async with serving(always(answer(b"", location, status=status))) as server, source(server) as api:
-            with pytest.raises(Rejected, match="redirect refused"):
+            with pytest.raises(Redirected):
                 await api.fetch(fetch())
 
             assert (len(server.heads), elsewhere.connections) == (1, 0)
@@ -380,6 +427,48 @@ async def test_an_endless_body_is_refused_at_its_limit() -> None:
         assert (await api.fetch(fetch())).body == PAGE
 
 
+LIMIT = 8 << 20
+"""POLLER_VOUCHERIFY_BODY_BYTES_MAX as it is unless somebody sets it."""
+MEGABYTE = 1 << 20
+
+
+async def poured(stream: anyio.abc.ByteStream, piece: bytes, *headers: bytes, times: int = 1 << 20) -> None:
+    await stream.send(b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", b""]))
+    for _ in range(times):
+        await stream.send(piece)
+
+
+@pytest.mark.parametrize(
+    ("name", "headers", "piece", "times"),
+    [
+        ("a bomb", [b"Content-Encoding: gzip"], gzip.compress(bytes(64 * MEGABYTE), 1), 1),
+        ("a body without end", [], b" " * 65_536, 1 << 20),
+        ("a body that says how large it is", [b"Content-Length: %d" % (64 * MEGABYTE)], b" " * 65_536, 1 << 10),
+        ("a body as large as may be", [b"Content-Length: %d" % LIMIT], b" " * 65_536, LIMIT // 65_536),
+        ("a compressed body as large as may be", [b"Content-Encoding: gzip"], gzip.compress(bytes(LIMIT), 1), 1),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+async def test_a_body_takes_no_more_memory_than_twice_its_limit(name: str, headers: list[bytes], piece: bytes, times: int) -> None:
+    async def pour(stream: anyio.abc.ByteStream, _head: bytes) -> None:
+        await poured(stream, piece, *headers, times=times)
+        await stream.aclose()
+
+    async with serving(pour) as server, source(server) as api:
+        with suppress(TooLarge):
+            await api.fetch(fetch())
+        tracemalloc.start()
+        try:
+            with nullcontext() if "may be" in name else pytest.raises(TooLarge):
+                await api.fetch(fetch())
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    print(f"{name}: {peak / MEGABYTE:.1f} MiB at most, with a limit of {LIMIT / MEGABYTE:.0f} MiB")
+    assert peak < 2 * LIMIT + MEGABYTE
+
+
 async def test_cancelled_calls_leave_no_connection_behind() -> None:
     async def slow(stream: anyio.abc.ByteStream, _head: bytes) -> None:
         await anyio.sleep(0.05)
@@ -400,21 +489,45 @@ async def test_cancelled_calls_leave_no_connection_behind() -> None:
 # -------------------------------------------------------------------------------------------------------------------------- TLS
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and its self-signed certificate for 127.0.0.1, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+def openssl(*arguments: object) -> None:
     try:
-        subprocess.run(
-            [*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path.with_suffix(".crt"))],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+
+
+def made(folder: Path, name: str, *arguments: str) -> Path:
+    """A key and its self-signed certificate for a name, in one file."""
+    key, signed, path = folder / "key.pem", folder / "signed.pem", folder / "server.pem"
+    openssl(
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=server",
+        "-keyout",
+        key,
+        "-out",
+        folder / "request.pem",
+    )
+    (folder / "index.txt").touch()
+    (folder / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=own\n[own]\ndatabase={folder}/index.txt\nnew_certs_dir={folder}\nrand_serial=yes\ndefault_md=sha256\npolicy=any\n"
+        f"default_days=2\nx509_extensions=names\n[any]\ncommonName=supplied\n[names]\nsubjectAltName={name}\n"
+    )
+    given = ["-config", folder / "ca.cnf", "-in", folder / "request.pem", "-keyfile", key, "-out", signed]
+    openssl("ca", "-selfsign", "-batch", "-notext", *given, *arguments)
+    path.write_text(key.read_text() + signed.read_text())
     return path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for 127.0.0.1 that is as it should be."""
+    return made(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
 def tls(certificate: Path) -> ssl.SSLContext:
@@ -439,6 +552,47 @@ async def test_a_server_that_nobody_vouches_for_gets_no_credentials(certificate:
                 await api.fetch(fetch())
 
         assert server.heads == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "why"),
+    [
+        ("DNS:elsewhere.example", (), "(?i)mismatch"),
+        ("IP:127.0.0.1", ("-startdate", "20200101000000Z", "-enddate", "20200102000000Z"), "expired"),
+    ],
+    ids=["of another host", "expired"],
+)
+async def test_a_certificate_that_is_trusted_but_not_good_gets_no_credentials(
+    name: str, arguments: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
+    bad = made(tmp_path, name, *arguments)
+    async with serving(always(answer()), tls(bad)) as server:
+        async with source(server, url=f"https://127.0.0.1:{server.port}", ca_file=bad) as api:
+            with pytest.raises(Unreachable, match=why):
+                await api.fetch(fetch())
+
+        assert server.heads == []
+
+
+async def test_a_server_that_speaks_no_tls_gets_no_credentials() -> None:
+    async def greet(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            await stream.send(answer())
+            received.append(await stream.receive())
+
+    received: list[bytes] = []
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, greet)
+        async with VoucherifySource(
+            VoucherifySettings(url=f"https://127.0.0.1:{port}", app_id=Secret("the-app-id"), app_token=Secret("the-app-token"))
+        ) as api:
+            with pytest.raises(Unreachable, match="ConnectError"):
+                await api.fetch(fetch())
+        tasks.cancel_scope.cancel()
+
+    assert all(b"the-app" not in sent for sent in received)
 
 
 async def test_a_tls_handshake_that_never_ends_is_closed_in_time(certificate: Path) -> None:

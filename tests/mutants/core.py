@@ -320,9 +320,21 @@ ROWS: dict[str, tuple[Row, ...]] = {
     "poller/core/backoff.py": (
         (
             "a 429 is retried hot",
-            "            return limited_wait_seconds(error)\n",
+            "            return limited_wait_seconds(error, failures)\n",
             "            return 0.0\n",
             f"{UNIT}/test_engine.py::test_a_429_stops_every_call_and_the_customer_keeps_its_turn",
+        ),
+        (
+            "a 429 that may be tried at once is retried hot",
+            '    least = Backoff(first_seconds=QUOTA_SECONDS_MIN, longest_seconds=default).wait_seconds(failures, "source")\n',
+            "    least = 0.0\n",
+            f"{UNIT}/test_backoff.py::test_a_429_after_another_that_may_be_tried_at_once_waits_ever_longer",
+        ),
+        (
+            "whoever was refused tries for all",
+            "            return REFUSED.wait_seconds(failures, customer)\n",
+            "            return 0.0\n",
+            f"{UNIT}/test_engine.py::test_whoever_was_refused_is_not_the_next_to_try_as_it_may_be_refused_alone",
         ),
         (
             "a wait of any length is believed",

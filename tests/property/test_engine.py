@@ -12,6 +12,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
@@ -35,6 +36,7 @@ ERRORS: tuple[SourceError, ...] = (
     Unauthorized(),
     Forbidden(),
     RouteGone(),
+    Redirected(),
     CustomerUnknown(),
     Rejected(),
 )

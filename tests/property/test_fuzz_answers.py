@@ -116,4 +116,4 @@ def _waits(error: SourceError) -> list[Any]:
         for failures in (1, 3, 10**6)
         for wait in (backoff.source_wait_seconds(error, failures), backoff.customer_wait_seconds(error, failures, "c"))
     ]
-    return [*waits, backoff.limited_wait_seconds(error)] if isinstance(error, Limited) else waits
+    return [*waits, backoff.limited_wait_seconds(error, 1)] if isinstance(error, Limited) else waits

@@ -23,10 +23,12 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
     SourceError,
+    TokenRefused,
     TokenUnavailable,
     Unauthorized,
     Undecodable,
@@ -34,7 +36,7 @@ from poller.errors import (
 )
 
 TRANSIENT_ERRORS = (Unreachable(), ServerFault(), Undecodable())
-REFUSALS = (PlanExceeded(), Unauthorized(), Forbidden(), RouteGone())
+REFUSALS = (PlanExceeded(), Unauthorized(), Forbidden(), RouteGone(), Redirected())
 
 
 def test_waits_double_up_to_the_longest() -> None:
@@ -76,7 +78,12 @@ def test_a_customer_whose_read_failed_waits(error: SourceError, backoff: Backoff
     assert customer_wait_seconds(error, 3, "cust_1") == backoff.wait_seconds(3, "cust_1")
 
 
-@pytest.mark.parametrize("error", [Limited(), *REFUSALS])
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_customer_that_may_have_been_refused_alone_waits_so_that_another_tries(error: SourceError) -> None:
+    assert customer_wait_seconds(error, 3, "cust_1") == REFUSED.wait_seconds(3, "cust_1")
+
+
+@pytest.mark.parametrize("error", [Limited(), TokenRefused()])
 def test_a_customer_does_not_wait_for_what_was_not_its_fault(error: SourceError) -> None:
     assert customer_wait_seconds(error, 1, "cust_1") == 0
 
@@ -126,7 +133,15 @@ def test_every_call_waits_where_somebody_must_mend_something(error: SourceError)
     ],
 )
 def test_a_429_stops_every_call_for_as_long_as_it_says_and_is_believed(error: Limited, seconds: float) -> None:
-    assert (limited_wait_seconds(error), source_wait_seconds(error, 1)) == (seconds, seconds)
+    assert (limited_wait_seconds(error, 1), source_wait_seconds(error, 1)) == (seconds, seconds)
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("api_calls", 60), ("api_calls_cycle", 3_600)])
+def test_a_429_after_another_that_may_be_tried_at_once_waits_ever_longer(kind: str, longest: float) -> None:
+    waits = [limited_wait_seconds(Limited(kind=kind, wait_seconds=0), failures) for failures in range(1, 20)]
+
+    assert waits == [max(1, Backoff(1, longest).wait_seconds(failures, "source")) for failures in range(1, 20)]
+    assert limited_wait_seconds(Limited(kind=kind, wait_seconds=3_000), 19) == max(3_001, waits[-1])
 
 
 @pytest.mark.parametrize(

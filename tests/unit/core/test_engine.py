@@ -14,8 +14,11 @@ from poller.core.ownership import partition_of
 from poller.core.walk import Way
 from poller.errors import (
     CustomerUnknown,
+    Forbidden,
     Limited,
+    PlanExceeded,
     Rejected,
+    RouteGone,
     ServerFault,
     SettingsError,
     SourceError,
@@ -602,6 +605,24 @@ def test_refused_credentials_stop_every_call() -> None:
     running.fetch_failed(fetch(running), Unauthorized(), NOW)
 
     assert wait(running).until == NOW + backoff.REFUSED.wait_seconds(1, "source")
+
+
+@pytest.mark.parametrize("error", [Unauthorized(), Forbidden(), RouteGone(), PlanExceeded()], ids=lambda error: type(error).__name__)
+def test_whoever_was_refused_is_not_the_next_to_try_as_it_may_be_refused_alone(error: SourceError) -> None:
+    running = engine(A, B, found=owned_before(a=checkpoint(0, last_read=1), b=checkpoint(0, last_read=2)))
+    for customer, now in ((A, NOW), (B, NOW + 30)):
+        order = fetch(running, now)
+        assert order.customer == customer
+        running.fetch_failed(order, error, now)
+
+
+def test_customers_that_the_api_does_not_know_are_no_outage() -> None:
+    running = engine(*(CustomerId(f"c{number}") for number in range(12)))
+    for _ in range(10):
+        running.fetch_failed(fetch(running), CustomerUnknown(), NOW)
+    running.fetch_failed(fetch(running), Unauthorized(), NOW)
+
+    assert running.paused_until == NOW + backoff.REFUSED.wait_seconds(1, "source")
 
 
 def test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call() -> None:

@@ -14,6 +14,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
@@ -36,7 +37,7 @@ def of(status: int, body: bytes | dict[str, Any] = b"", **headers: str) -> Sourc
     ("statuses", "kind"),
     [
         ([201, 202, 204, 206, 299], Undecodable),
-        ([300, 301, 302, 303, 304, 307, 308, 399], Rejected),
+        ([300, 301, 302, 303, 304, 307, 308, 399], Redirected),
         ([400, 406, 409, 413, 414, 415, 418, 422, 423, 431, 451, 499], Rejected),
         ([401], Unauthorized),
         ([402], PlanExceeded),
@@ -114,9 +115,7 @@ def test_an_explanation_is_short_and_on_one_line() -> None:
 def test_a_redirect_says_that_it_was_refused_and_where_it_led() -> None:
     error = of(302, {"message": "moved"}, Location="https://elsewhere.example/v1")
 
-    assert (
-        str(error) == "Voucherify will not answer this request: HTTP 302 message='redirect refused' details='https://elsewhere.example/v1'"
-    )
+    assert str(error) == f"{str(Redirected()).removesuffix('.')}: HTTP 302 details='https://elsewhere.example/v1'"
 
 
 def test_a_429_says_which_limit_and_until_when() -> None:

@@ -1,4 +1,4 @@
-"""The admin server: `/livez` and `/readyz` for who runs the process, `/customers/{id}` for `poller inspect`.
+"""The admin server: `/livez`, `/readyz` and `/status` for who runs the process, `/customers/{id}` for `poller inspect`.
 
 On starlette and uvicorn, inside the caller's task group. Nothing here changes anything, and no access is logged: a path may name a person.
 """
@@ -32,11 +32,14 @@ REQUEST_HEAD_BYTES_MAX = 16384
 def make_app(live: Question, ready: Question, standing: Callable[[CustomerId], Standing]) -> Starlette:
     """`/livez` and `/readyz` answer 200 or 503 with `{"live" or "ready": …, "reason": …}`, `/customers/{id}` 200 with a `Standing`, or 400.
 
+    `/status`: what the process is made of, which should level off: `{"tasks": …}`, those of its loop, the one that answers included.
+
     Anything else is 404 or 405, as JSON too.
     """
     routes = [
         Route("/livez", _answering("live", live)),
         Route("/readyz", _answering("ready", ready)),
+        Route("/status", _status),
         Route("/customers/{customer:path}", _standing(standing)),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
@@ -48,6 +51,10 @@ def _answering(name: str, question: Question) -> Callable[[Request], Awaitable[R
         return JSONResponse({name: yes, "reason": reason}, status_code=200 if yes else 503, headers={"cache-control": "no-store"})
 
     return answer
+
+
+async def _status(_request: Request) -> Response:
+    return JSONResponse({"tasks": len(anyio.get_running_tasks())}, headers={"cache-control": "no-store"})
 
 
 def _standing(standing: Callable[[CustomerId], Standing]) -> Callable[[Request], Awaitable[Response]]:

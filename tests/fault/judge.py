@@ -1,7 +1,7 @@
 """What a fault must leave behind: each activity once and as it was sent, a state that equals the data, and a budget that was kept."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import anyio
@@ -47,10 +47,14 @@ def differences(expected: Mapping[Name, Expected], published: Collection[Name], 
     """Where the state does not equal the data."""
     for customer in sorted({customer for customer, _ in published} - checkpoints.keys()):
         yield f"{customer}: something is published, but there is no checkpoint"
+    shown, there = defaultdict[str, dict[str, Expected]](dict), defaultdict[str, set[str]](set)
+    for (customer, id), one in expected.items():
+        shown[customer][id] = one
+    for customer, id in published:
+        there[customer].add(id)
     for customer, checkpoint in sorted(checkpoints.items()):
         cursor, recent = checkpoint.cursor_ms, checkpoint.recent.keys()
-        own = {name[1]: one for name, one in expected.items() if name[0] == customer}
-        ours = {id for named, id in published if named == customer}
+        own, ours = shown[customer], there[customer]
         for id in sorted(id for id in ours if id in own and own[id].created_at_ms >= cursor and id not in recent):
             yield f"{customer}: {id} is published at or after the cursor, but not among the recent ids"
         for id in sorted(recent - ours):
@@ -59,12 +63,14 @@ def differences(expected: Mapping[Name, Expected], published: Collection[Name], 
             yield f"{customer}: {id} lies before the cursor, but is not published"
 
 
-async def judge(bootstrap_servers: str, topic: str, simulator: Simulator, gone: Collection[Name]) -> Verdict:
+async def judge(
+    bootstrap_servers: str, topic: str, simulator: Simulator, gone: Collection[Name] = (), within_seconds: float = COMPLETE_SECONDS_MAX
+) -> Verdict:
     """Freeze the API, wait until everything is published, or in vain, and look. The pollers go on meanwhile."""
     simulator.freeze()
     shown_at = simulator.all_shown_at()
     async with reading(bootstrap_servers, topic) as reader:
-        with anyio.move_on_after(COMPLETE_SECONDS_MAX):
+        with anyio.move_on_after(within_seconds):
             while simulator.clock() < shown_at or missing(simulator, await reader.read(), gone):  # noqa: ASYNC110 - nobody tells
                 await anyio.sleep(LOOK_SECONDS)
         records = await reader.read()

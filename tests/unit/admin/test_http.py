@@ -64,6 +64,17 @@ async def test_the_answer_is_that_of_now() -> None:
     assert [before.status_code, after.status_code] == [503, 200]
 
 
+async def test_the_status_counts_the_tasks_of_the_loop() -> None:
+    async with client_of(Process()) as client, anyio.create_task_group() as tasks:
+        before = (await client.get("/status")).json()["tasks"]
+        for _ in range(3):
+            tasks.start_soon(anyio.sleep_forever)
+        after = (await client.get("/status")).json()
+        tasks.cancel_scope.cancel()
+
+    assert after == {"tasks": before + 3}
+
+
 async def test_head_is_answered_like_get() -> None:
     async with client_of(Process()) as client:
         assert (await client.head("/readyz")).status_code == 503

@@ -8,7 +8,7 @@ than the page had room for. The next page is therefore asked for so that it show
 *joined*: it continues what is known, and its end becomes `low`. Each call takes the first way on that has not got stuck at this `low`:
 
     FROM_LOW     start_date = low − 1 ms             (it does not matter whether bounds are inclusive)
-    AFTER_ID     starting_after_id = the last id but one of the page, so that an honest answer begins with the last one
+    AFTER_ID     starting_after_id = one some ids before the last of the page, so that an honest answer shows those after it again
     AFTER_DATE   starting_after = low − 1 ms
     PAST_LOW     start_date = low + 1 ms             gives up the ties at `low`: a gap is suspected, and counted
 
@@ -38,6 +38,11 @@ PROVEN_BY_DATE = (Way.FROM_LOW, Way.PAST_LOW)
 
 PAGE_ACTIVITIES_SHORT = 5
 """No page cap is taken to be below this: a shorter page proves the end."""
+
+AGAIN_IDS = 4
+"""So many of its last ids, but at most half of them, must the page after one by its ids show again in their order: ties that come in ever another
+order pass for those that follow so seldom that no run of `make readings` has seen it.
+"""
 
 PAGE_ACTIVITIES_MIN = 2
 """No fewer are asked for: of one alone the id cursor could not prove itself."""
@@ -75,7 +80,7 @@ def query_of(walk: Walk) -> Query:
         case Way.FROM_LOW:
             return Query(start_date_ms=walk.low_ms - 1 if walk.low_ms > 0 else None, limit=walk.limit)
         case Way.AFTER_ID:
-            return Query(starting_after_id=ActivityId(walk.page_ids[-2]), limit=walk.limit)
+            return Query(starting_after_id=ActivityId(walk.page_ids[-1 - len(_again(walk))]), limit=walk.limit)
         case Way.AFTER_DATE:
             return Query(starting_after_ms=walk.low_ms - 1, limit=walk.limit)
         case _:
@@ -153,15 +158,22 @@ def _joined(walk: Walk, shown: Shown) -> bool:
     return not set(walk.low_keys).isdisjoint(shown.keys)
 
 
+def _again(walk: Walk) -> tuple[str, ...]:
+    """The ids that a page by the id cursor must show again."""
+    return walk.page_ids[-min(AGAIN_IDS, len(walk.page_ids) // 2) :]
+
+
 def _joined_by_id(walk: Walk, shown: Shown) -> bool:
-    """Whether the page begins where the last one ended. What is shown late may have come to stand between, among the ties; nothing else may."""
-    last_but_one, last = walk.page_ids[-2:]
-    if last not in shown.ids:
+    """Whether the page continues the last one. What is shown late may have come to stand between the ids that it shows again; nothing else may."""
+    again, at_ms = _again(walk), dict(zip(shown.keys, shown.instants_ms, strict=True))
+    asked = walk.page_ids[-1 - len(again)]
+    ids = shown.ids[1:] if shown.ids[:1] == (asked,) else shown.ids
+    if not set(again) <= set(ids):
         return False
-    before = shown.ids[: shown.ids.index(last)]
-    late = before[1:] if before[:1] == (last_but_one,) else before
-    known, instants_ms = set(walk.low_keys), dict(zip(shown.keys, shown.instants_ms, strict=True))
-    return all(id not in known and instants_ms.get(id) == walk.low_ms for id in late)
+    begin = ids[: ids.index(again[-1]) + 1]
+    late = [id for id in begin if id not in again]
+    fresh = all(id not in walk.low_keys and at_ms[id] >= at_ms[again[0]] for id in late)
+    return fresh and tuple(id for id in begin if id in again) == again
 
 
 def _go_on(walk: Walk, shown: Shown, stepped_ms: int | None) -> Walk | End:

@@ -134,16 +134,16 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "a late tie breaks the id cursor",
-            "return all(id not in known and instants_ms.get(id) == walk.low_ms for id in late)",
-            "return not late",
+            "return fresh and tuple(",
+            "return not late and tuple(",
             f"{UNIT}/test_walk.py::test_what_is_shown_late_among_the_ties_may_stand_before_the_last_id",
             f"{PAIRWISE}[page=(100, 7) tie=101 tie_at=95.0 late=True struck=restarted]",
         ),
         (
             "anything before the last id is trusted",
-            "return all(id not in known and instants_ms.get(id) == walk.low_ms for id in late)",
-            "return True",
-            f"{UNIT}/test_walk.py::test_what_stands_before_the_last_id_and_is_no_late_tie_shows_that_the_id_is_not_followed",
+            "return fresh and tuple(",
+            "return tuple(",
+            f"{UNIT}/test_walk.py::test_a_page_that_does_not_show_again_what_it_should_is_not_trusted",
         ),
         (
             "a page of one instant proves a direction",

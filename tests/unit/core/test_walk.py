@@ -46,7 +46,7 @@ def test_each_way_asks_in_its_own_words() -> None:
 
     assert [query_of(replace(going, way=way)) for way in Way] == [
         Query(start_date_ms=13_999),
-        Query(starting_after_id=ActivityId("a13")),
+        Query(starting_after_id=ActivityId("a12")),
         Query(starting_after_ms=13_999),
         Query(start_date_ms=14_001),
     ]
@@ -114,8 +114,8 @@ def test_a_short_page_by_date_ends_the_read_though_what_was_seen_at_low_is_gone(
 def test_a_short_page_by_another_way_ends_the_read_only_if_it_is_joined() -> None:
     by_id = after_first(way=Way.AFTER_ID)
 
-    assert followed(by_id, shown(14, 15)) == End()
-    assert followed(by_id, shown(15, 16)) == after_first(calls=2, way=Way.AFTER_DATE)
+    assert followed(by_id, shown(13, 14, 15)) == End()
+    assert followed(by_id, shown(14, 15)) == after_first(calls=2, way=Way.AFTER_DATE)
 
 
 def test_a_gap_on_the_way_is_told_at_the_end() -> None:
@@ -159,59 +159,56 @@ def test_a_date_cursor_needs_a_date() -> None:
     assert stuck(walk(low=0)) == walk(low=0, way=Way.PAST_LOW, gap=True, stepped_ms=0)
 
 
-# The id cursor.
+# The id cursor: of a page of five ids it must show the last two again.
+
+
+def by_id(*ids: str) -> Walk:
+    """In the midst of a tie, after a page of these."""
+    return replace(TIED, way=Way.AFTER_ID, page_ids=ids or TIED.page_ids)
 
 
 def test_the_id_cursor_leads_through_ties() -> None:
-    going = followed(replace(TIED, way=Way.AFTER_ID), tied("t5", "t6", "t7", "t8", "t9"))
-
-    assert going == replace(
-        TIED,
-        calls=2,
-        way=Way.AFTER_ID,
-        page_ids=("t5", "t6", "t7", "t8", "t9"),
-        low_keys=("t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"),
+    assert query_of(by_id()) == Query(starting_after_id=ActivityId("t3"))
+    assert followed(by_id(), tied("t4", "t5", "t6", "t7", "t8")) == replace(
+        by_id(), calls=2, page_ids=("t4", "t5", "t6", "t7", "t8"), low_keys=("t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8")
     )
+
+
+def test_a_long_page_is_asked_to_show_its_last_four_again_and_a_short_one_half_of_it() -> None:
+    pages = [tuple(f"t{number}" for number in range(count)) for count in (2, 3, 7, 8, 100)]
+
+    assert [query_of(by_id(*ids)).starting_after_id for ids in pages] == ["t0", "t1", "t3", "t3", "t95"]
 
 
 def test_a_page_of_the_id_cursor_may_begin_with_the_id_that_was_asked_for() -> None:
-    going = followed(replace(TIED, way=Way.AFTER_ID), tied("t4", "t5", "t6", "t7", "t8"))
+    going = followed(by_id(), tied("t3", "t4", "t5", "t6", "t7"))
 
     assert isinstance(going, Walk)
-    assert going.page_ids == ("t4", "t5", "t6", "t7", "t8")
-
-
-def test_a_page_of_the_id_cursor_that_begins_elsewhere_is_not_trusted() -> None:
-    assert followed(replace(TIED, way=Way.AFTER_ID), tied("t3", "t4", "t5", "t6", "t7")) == replace(TIED, calls=2, way=Way.AFTER_DATE)
+    assert going.page_ids == ("t3", "t4", "t5", "t6", "t7")
 
 
 def test_what_is_shown_late_among_the_ties_may_stand_before_the_last_id() -> None:
-    by_id = replace(TIED, way=Way.AFTER_ID)
-    leading = followed(by_id, tied("late1", "late2", "t5", "t6", "t7"))
-    named = followed(by_id, tied("t4", "late1", "t5", "t6", "t7"))
+    pages = [("late", "t4", "t5", "t6", "t7"), ("t4", "late", "t5", "t6", "t7"), ("t3", "late1", "t4", "late2", "t5", "t6")]
+    going = [followed(by_id(), tied(*ids)) for ids in pages]
 
-    assert leading == replace(
-        by_id,
-        calls=2,
-        page_ids=("late1", "late2", "t5", "t6", "t7"),
-        low_keys=("t1", "t2", "t3", "t4", "t5", "late1", "late2", "t6", "t7"),
-    )
-    assert named == replace(
-        by_id, calls=2, page_ids=("t4", "late1", "t5", "t6", "t7"), low_keys=("t1", "t2", "t3", "t4", "t5", "late1", "t6", "t7")
-    )
+    assert [step.low_keys[5:] for step in going if isinstance(step, Walk)] == [
+        ("late", "t6", "t7"),
+        ("late", "t6", "t7"),
+        ("late1", "late2", "t6"),
+    ]
+    assert {step.way for step in going if isinstance(step, Walk)} == {Way.AFTER_ID}
 
 
-def test_what_stands_before_the_last_id_and_is_no_late_tie_shows_that_the_id_is_not_followed() -> None:
-    by_id = replace(TIED, way=Way.AFTER_ID)
+def test_a_page_that_does_not_show_again_what_it_should_is_not_trusted() -> None:
     elsewhere = [
-        shown(13, 14, 14, 14, 14, ids=("a", "t5", "t6", "t7", "t8")),
-        tied("late", "t4", "t5", "t6", "t7"),
+        tied("t5", "t6", "t7", "t8", "t9"),  # begins later
+        tied("t5", "t4", "t6", "t7", "t8"),  # in another order
+        tied("t1", "t4", "t5", "t6", "t7"),  # with another one that was there
         tied("t6", "t7", "t8", "t9", "t10"),
-        shown(14, 14, 14, ids=("t5", "t6", "t7")),
+        shown(13, 14, 14, 14, 14, ids=("a", "t4", "t5", "t6", "t7")),  # with something earlier
     ]
 
-    assert [followed(by_id, page) for page in elsewhere[:3]] == [replace(TIED, calls=2, way=Way.AFTER_DATE)] * 3
-    assert followed(by_id, elsewhere[3]) == End()
+    assert [followed(by_id(), page) for page in elsewhere] == [replace(by_id(), calls=2, way=Way.AFTER_DATE)] * 5
 
 
 def test_an_id_cursor_that_shows_nothing_fresh_is_stuck() -> None:
@@ -221,9 +218,9 @@ def test_an_id_cursor_that_shows_nothing_fresh_is_stuck() -> None:
 
 
 def test_beyond_the_ties_the_walk_goes_on_by_date() -> None:
-    going = followed(replace(TIED, way=Way.AFTER_ID), shown(14, 15, 16, 17, 18, ids=("t5", "b", "c", "d", "e")))
+    going = followed(by_id(), shown(14, 14, 15, 16, 17, ids=("t4", "t5", "c", "d", "e")))
 
-    assert going == walk(low=18, calls=2, page_ids=("t5", "b", "c", "d", "e"), low_keys=("e",))
+    assert going == walk(low=17, calls=2, page_ids=("t4", "t5", "c", "d", "e"), low_keys=("e",))
 
 
 def test_more_ties_shown_from_low_are_followed_without_a_gap_where_their_order_stands() -> None:
@@ -296,10 +293,10 @@ def test_a_page_of_the_date_cursor_that_begins_before_it_looks_the_other_way() -
 
 
 def test_where_start_date_is_ignored_the_walk_goes_on_by_the_date_cursor() -> None:
-    by_id = after_first(way=Way.AFTER_ID, start_date_ignored=True)
+    going = after_first(way=Way.AFTER_ID, start_date_ignored=True)
 
-    assert followed(by_id, shown(14, 15, 16, 17, 18)) == walk(
-        low=18, calls=2, way=Way.AFTER_DATE, page_ids=("a14", "a15", "a16", "a17", "a18"), low_keys=("a18",), start_date_ignored=True
+    assert followed(going, shown(13, 14, 15, 16, 17)) == walk(
+        low=17, calls=2, way=Way.AFTER_DATE, page_ids=("a13", "a14", "a15", "a16", "a17"), low_keys=("a17",), start_date_ignored=True
     )
 
 

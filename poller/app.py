@@ -94,6 +94,7 @@ def policy_of(settings: Settings) -> Policy:
         calls_window_seconds=window_seconds,
         cycle=cycle_of(budget),
         calls_in_flight_max=budget.calls_in_flight_max,
+        staleness_seconds_max=settings.staleness_seconds_max,
         commit_seconds=settings.kafka.commit_seconds,
         lease_seconds=settings.kafka.session_seconds / 2,
         application_id=settings.kafka.application_id,

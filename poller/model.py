@@ -75,6 +75,52 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     limit: int = PAGE_ACTIVITIES_MAX
 
 
+class Rates(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of how often one customer acts, as of its last read; `core/rates.py` alone knows what to make of it."""
+
+    at: float
+    """Everything up to this instant is known."""
+    due: float | None = None
+    """When the next read is worth the price of a call, as found at the last one; `None`: never read to the end."""
+    running: float = 0.0
+    """x: visits expected to be running."""
+    visits: float = 0.0
+    """Visits seen to start, the older ones counting less."""
+    exposure: float = 0.0
+    """The seconds over which they were seen, likewise."""
+    last: float = 0.0
+    """When the last activity was created; before the first one it says nothing."""
+
+
+class Lesson(msgspec.Struct, frozen=True, gc=False):
+    """What the activities of one read teach about how visits go: p and g of `core/rates.py`."""
+
+    activities: int
+    follows: float
+    """Σr: how many of them are expected to have followed another of the same visit."""
+    gap_seconds: float
+    """Σr·gap: after how long, all together."""
+
+
+NO_LESSON = Lesson(0, 0.0, 0.0)
+
+
+class Pool(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What all customers of a partition have shown together: sums of lessons, the older ones counting less. At first what is taken for likely."""
+
+    activities: float = 20.0
+    follows: float = 10.0
+    gap_seconds: float = 3_000.0
+
+
+class Learned(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a partition's owner has learned beside its customers' rates; it rides with the partition."""
+
+    pool: Pool = Pool()
+    price: float = 1.0
+    """Of a call, in units of what a customer at the mean rate is worth one round after its last read; so it outlives new customers and budgets."""
+
+
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """How far one customer has been read; committed in the same transaction as the records that it covers."""
 
@@ -88,6 +134,8 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """Set until the first read of a customer that starts now is complete: what was created up to this instant is remembered, not published."""
     stepped_ms: int | None = None
     """The last instant whose ties could not be walked through: the next reads step over it at once."""
+    rates: Rates | None = None
+    """How often the customer acts; `None`: nothing was learned of it yet."""
 
 
 class Ledger(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +159,7 @@ class Ownership(msgspec.Struct, frozen=True, gc=False):
     """Of the configured list, so that replicas with different lists are noticed."""
     owner: str
     ledger: Ledger
+    learned: Learned = Learned()
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -181,6 +230,8 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     dead_letters: tuple[DeadLetter, ...] = ()
     walk: Walk | None = None
     """Where this read goes on after the commit; `None`: it is complete."""
+    lesson: Lesson = NO_LESSON
+    """What its records teach beyond this customer; counts once they are committed."""
     known: int = 0
     """Activities of the page that had been published before."""
     gap: bool = False

@@ -24,10 +24,13 @@ from msgspec.structs import replace
 from poller.core import backoff, cursor, dedupe, ownership, walk
 from poller.core.budget import Budget, Cycle, Terms
 from poller.core.cursor import ServerClock
+from poller.core.freshness import Reading
 from poller.core.owned import Customer, Held, Owned
+from poller.core.schedule import Schedule
 from poller.core.standing import Standing, State, next_call
 from poller.errors import CustomerUnknown, Rejected, SourceError, TokenRenewed, TooLarge
 from poller.model import (
+    NO_LESSON,
     Activity,
     Batch,
     Checkpoint,
@@ -35,9 +38,12 @@ from poller.model import (
     CustomerId,
     DeadLetter,
     Fetch,
+    Learned,
     Ledger,
+    Lesson,
     Ownership,
     Page,
+    Rates,
     Restored,
     Wait,
     Walk,
@@ -73,6 +79,8 @@ class Policy(msgspec.Struct, frozen=True):
     calls_window_seconds: float = 60
     cycle: Cycle | None = None
     calls_in_flight_max: int = 4
+    staleness_seconds_max: float | None = None
+    """How long a customer may stay unread; `None`: twice as long as calling everybody takes."""
     commit_seconds: float = 0.2
     """The least time from the beginning of one commit to the next."""
     lease_seconds: float = 5
@@ -164,7 +172,7 @@ class Engine:
             return replace(told, state="in flight")
         if customer_id in self._held[partition].batches:
             return replace(told, state="awaits its commit")
-        due, before, at = next_call(owned, customer_id, now, self._watched)
+        due, before, at = next_call(owned, customer_id, now)
         state: State = "waits" if customer.walk is None or due is not None else "has more pages"
         at = max(at, self._paused_until)
         return replace(told, state=state, due=due, calls_before=before, next_call_at=at)
@@ -192,11 +200,11 @@ class Engine:
 
     def ownership_refusal(self, restored: Restored) -> str | None:
         """Why a restored partition may not become ours; `None`: it may."""
-        return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))
+        return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0), Learned()))
 
     def ownership_differences(self, restored: Restored) -> list[str]:
         """What the operator should hear about how the last owner ran."""
-        return ownership.differences(restored.ownership, self._ownership(Ledger(level=0)))
+        return ownership.differences(restored.ownership, self._ownership(Ledger(level=0), Learned()))
 
     def undone(self, partition: int, restored: Restored) -> list[CustomerId]:
         """Whose last commit the log does not hold, though it had said so; to be asked before `assigned`. Only who suspended the partition can know.
@@ -213,7 +221,9 @@ class Engine:
         customers = {customer: Customer(checkpoint, now) for customer, checkpoint in restored.checkpoints.items()}
         ledger = None if restored.ownership is None else restored.ownership.ledger
         self._suspended.pop(partition, None)
-        self._owned[partition] = Owned(customers, Budget.restore(self._terms, ledger, now))
+        learned = Learned() if restored.ownership is None else restored.ownership.learned
+        schedule = Schedule(learned, self._terms.calls_per_second, self._policy.staleness_seconds_max)
+        self._owned[partition] = Owned(customers, Budget.restore(self._terms, ledger, now), schedule)
         held = self._held[partition]
         dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]
         for batch in dropped:
@@ -259,13 +269,9 @@ class Engine:
         for partition, owned in sorted(self._owned.items(), key=lambda item: (item[1].schedule.due_at(now), item[1].called)):
             owned.budget = owned.budget.refill(now)
             at = max(owned.budget.available_at(now), owned.schedule.due_at(now))
-            if at > now:
-                until = min(until, at)
-                continue
-            customer = self._take(owned, now)
-            if customer is not None:
-                return self._fetch(partition, owned, customer, now)
-            until = min(until, owned.schedule.due_at(now))  # who stood here is no longer watched
+            if at <= now:
+                return self._fetch(partition, owned, now)
+            until = min(until, at)
         return Wait(until, "the budget, or until somebody is due")
 
     def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:
@@ -281,7 +287,7 @@ class Engine:
         start = self._baseline(fetch, going, server_ms)
         if start is None:
             customer.walk, customer.last_read = None, now
-            self._schedule(fetch.partition, fetch.customer, customer, now)
+            self._schedule(fetch.partition, fetch.customer, customer)
             return None
         sifted = self._sift(fetch, page, going, start, server_ms)
         outcome = walk.follow(going, shown, longest, start.cursor_ms, start.stepped_ms)
@@ -327,7 +333,7 @@ class Engine:
             return Wait(at, "commits")
         owned.commit_at = now + self._policy.commit_seconds
         owned.budget, ledger, grant = owned.budget.prepare(now, last)
-        return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), self._ownership(ledger), grant)
+        return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), self._ownership(ledger, owned.schedule.learned), grant)
 
     def committed(self, commit: Commit, now: float) -> None:
         """The transaction stands: the checkpoints move, and the customers are scheduled again."""
@@ -340,7 +346,9 @@ class Engine:
             customer.checkpoint, customer.walk = batch.checkpoint, batch.walk
             if batch.checkpoint.last_read is not None:
                 customer.last_read = batch.checkpoint.last_read
-            self._schedule(commit.partition, batch.customer, customer, None)
+            if batch.checkpoint.rates is not None and batch.customer in owned.schedule:
+                owned.schedule.read(batch.customer, Reading(batch.checkpoint.rates, batch.lesson))
+            self._schedule(commit.partition, batch.customer, customer)
 
     # Inside.
 
@@ -352,21 +360,30 @@ class Engine:
 
     def _schedule_watched(self, partition: int) -> None:
         owned = self._owned[partition]
+        watched = self._watched_by_partition.get(partition, [])
+        for customer_id in set(owned.schedule) - set(watched):
+            owned.schedule.remove(customer_id)
+            owned.customers[customer_id].scheduled = False
         busy = self._in_flight.keys() | self._held[partition].batches.keys()
-        for customer_id in sorted(self._watched_by_partition.get(partition, ())):
+        for customer_id in sorted(watched):
             customer = owned.customers.setdefault(customer_id, Customer(None))
+            if customer_id not in owned.schedule:
+                rates = None if customer.checkpoint is None else customer.checkpoint.rates
+                owned.schedule.add(customer_id, rates, customer.last_read)
             if not customer.scheduled and customer_id not in busy:
-                self._schedule(partition, customer_id, customer, None)
+                self._schedule(partition, customer_id, customer)
 
-    def _schedule(self, partition: int, customer_id: CustomerId, customer: Customer, due: float | None) -> None:
-        """Put a customer back into its schedule: at `due`, or in its turn."""
+    def _schedule(self, partition: int, customer_id: CustomerId, customer: Customer, failed_until: float | None = None) -> None:
+        """Put a customer back into its schedule: in its turn, or after a failure not before an instant."""
         owned = self._owned.get(partition)
-        if owned is None:
-            return  # its writer is gone: the customer is scheduled when the partition is restored
+        if owned is None or customer_id not in owned.schedule:
+            return  # its writer is gone, and it is scheduled when the partition is restored; or nobody watches it any more
         schedule = owned.schedule
         customer.scheduled = True
-        if due is not None or customer.walk is None:
-            schedule.put(customer_id, customer.last_read if due is None else due)
+        if failed_until is not None:
+            schedule.put_failed(customer_id, failed_until)
+        elif customer.walk is None:
+            schedule.put(customer_id)
         elif customer.checkpoint is not None and customer.checkpoint.last_read is None:
             schedule.put_backfill(customer_id)
         else:
@@ -386,16 +403,11 @@ class Engine:
             return Wait(math.inf, "commits")
         return None
 
-    def _take(self, owned: Owned, now: float) -> CustomerId | None:
-        while owned.schedule.due_at(now) <= now:
-            customer = owned.schedule.take(now)
-            owned.customers[customer].scheduled = False
-            if customer in self._watched:
-                return customer
-        return None
-
-    def _fetch(self, partition: int, owned: Owned, customer_id: CustomerId, now: float) -> Fetch:
+    def _fetch(self, partition: int, owned: Owned, now: float) -> Fetch:
+        owned.schedule.pace(owned.budget.calls_per_second(now))
+        customer_id = owned.schedule.take(now)
         customer = owned.customers[customer_id]
+        customer.scheduled = False
         owned.budget = owned.budget.spend(now)
         self._calls += 1
         owned.called = self._calls
@@ -461,7 +473,7 @@ class Engine:
         owned = self._owned.get(fetch.partition) or self._suspended.get(fetch.partition)
         customer = None if owned is None else owned.customers.get(fetch.customer)
         if customer is not None and customer.checkpoint != fetch.base:
-            self._schedule(fetch.partition, fetch.customer, customer, None)
+            self._schedule(fetch.partition, fetch.customer, customer)
             return None
         return customer
 
@@ -470,7 +482,7 @@ class Engine:
         customer = self._standing(fetch)
         if customer is not None:
             customer.walk = going
-            self._schedule(fetch.partition, fetch.customer, customer, None)
+            self._schedule(fetch.partition, fetch.customer, customer)
 
     def _again(self, fetch: Fetch) -> None:
         """Order the same anew, before all others: in its turn, where every second call goes into a token, it might meet each and never be read."""
@@ -495,6 +507,7 @@ class Engine:
         cursor_ms = cursor.advance(start.cursor_ms, shown_to_ms, server_ms, self._policy.lookback_ms)
         recent, cursor_ms, dropped = dedupe.forget(sifted.recent, cursor_ms)
         stepped_ms = start.stepped_ms if outcome.stepped_ms is None else outcome.stepped_ms
+        rates, lesson = self._learn(fetch, start, sifted.records, outcome)
         batch = Batch(
             customer=fetch.customer,
             partition=fetch.partition,
@@ -505,10 +518,12 @@ class Engine:
                 last_read=fetch.walk.sent if ended else start.last_read,
                 baseline_ms=None if ended else start.baseline_ms,
                 stepped_ms=None if stepped_ms is None or stepped_ms < cursor_ms else stepped_ms,
+                rates=rates,
             ),
             records=sifted.records,
             dead_letters=sifted.dead_letters,
             walk=replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
+            lesson=lesson,
             known=sifted.known,
             gap=outcome.gap,
             followable=not isinstance(outcome, walk.End) or outcome.followable,
@@ -518,6 +533,28 @@ class Engine:
         self._held[fetch.partition].put(batch)
         return batch
 
+    def _learn(
+        self, fetch: Fetch, start: Checkpoint, records: tuple[Activity, ...], outcome: Walk | walk.End
+    ) -> tuple[Rates | None, Lesson]:
+        """What the page's new activities say of how often this customer acts. What another clock says lies ahead of ours happened now."""
+        owned = self._owned.get(fetch.partition) or self._suspended.get(fetch.partition)
+        if owned is None or fetch.customer not in owned.schedule:
+            return start.rates, NO_LESSON
+        until = fetch.walk.sent if isinstance(outcome, walk.End) else min(fetch.walk.sent, outcome.low_ms / 1000)
+        times = sorted(min(record.created_at_ms / 1000, until) for record in records)
+        reading = owned.schedule.reading(fetch.customer, times, until, self._known_since(times, until))
+        return reading.rates, reading.lesson
+
+    def _known_since(self, times: list[float], until: float) -> float:
+        """Since when the first read of a customer tells all that it did."""
+        match self._policy.start:
+            case int(instant_ms):
+                return min(instant_ms / 1000, until)
+            case "earliest" if times:
+                return times[0]
+            case _:
+                return until
+
     def _commit_at(self, partition: int, owned: Owned, now: float) -> float:
         held = self._held[partition]
         if held.batches:
@@ -525,7 +562,7 @@ class Engine:
         owned.budget = owned.budget.refill(now)
         return max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._paused_until, owned.commit_at)
 
-    def _ownership(self, ledger: Ledger) -> Ownership:
+    def _ownership(self, ledger: Ledger, learned: Learned) -> Ownership:
         policy = self._policy
         return Ownership(
             application_id=policy.application_id,
@@ -535,6 +572,7 @@ class Engine:
             watched_hash=self._watched_hash,
             owner=policy.owner,
             ledger=ledger,
+            learned=learned,
         )
 
     def _pause(self, until: float, why: str) -> None:

@@ -28,10 +28,10 @@ class Customer:
 class Owned:
     """One partition that is ours and restored."""
 
-    def __init__(self, customers: dict[CustomerId, Customer], budget: Budget) -> None:
+    def __init__(self, customers: dict[CustomerId, Customer], budget: Budget, schedule: Schedule) -> None:
         self.customers = customers
         self.budget = budget
-        self.schedule = Schedule()
+        self.schedule = schedule
         self.commit_at = -math.inf
         """The earliest beginning of the next commit."""
         self.called = 0

@@ -1,34 +1,75 @@
 """The schedule: whom to call next.
 
-The customer who has gone unread for longest comes first, which spreads the calls evenly and bounds staleness at N/B (N customers, B calls
-a minute). A customer with more pages waiting goes before all others, as its next page is sure to bring something; but one that is being
-backfilled takes at most every second call while others are due.
+A customer with more pages waiting goes before all others, as its next page is sure to bring something; but one that is being backfilled takes
+at most every second call while others may be called. Who is to be read anew is chosen among by freshness (`core/freshness.py`).
 """
 
 from collections import deque
-from collections.abc import Collection
-from heapq import heappop, heappush
+from collections.abc import Iterator, Sequence
 
-from poller.model import CustomerId
+from poller.core.freshness import Freshness, Reading
+from poller.model import CustomerId, Learned, Rates
 
 
 class Schedule:
-    """The customers of one partition that may be called: each stands here at most once, and not while its call is under way."""
+    """The watched customers of one partition. Each stands here at most once, and not while its call is under way: it is away then."""
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, CustomerId]] = []
+    def __init__(self, learned: Learned, calls_per_second: float, staleness_seconds_max: float | None) -> None:
+        self._freshness = Freshness(learned, calls_per_second, staleness_seconds_max)
         self._pages: deque[CustomerId] = deque()
         self._backfills: deque[CustomerId] = deque()
-        self._count = 0
         self._backfilled = False
 
     def __len__(self) -> int:
-        return len(self._heap) + len(self._pages) + len(self._backfills)
+        """Customers that stand here."""
+        return len(self._freshness) + len(self._pages) + len(self._backfills)
 
-    def put(self, customer: CustomerId, due: float) -> None:
-        """Read when `due` has come; among those, the earliest first. A customer that did not fail is due since it was last read."""
-        self._count += 1  # breaks ties in the order of arrival
-        heappush(self._heap, (due, self._count, customer))
+    def __contains__(self, customer: CustomerId) -> bool:
+        """Whether it is watched, wherever it is."""
+        return customer in self._freshness
+
+    def __iter__(self) -> Iterator[CustomerId]:
+        """The watched customers, wherever they are."""
+        return iter(self._freshness)
+
+    # Who is watched, what is known of them, and what may be spent on them.
+
+    def add(self, customer: CustomerId, rates: Rates | None, called: float) -> None:
+        """From now on it is watched: called last then (`-inf`: never), and away until it is put here."""
+        self._freshness.add(customer, rates, called, away=True)
+
+    def remove(self, customer: CustomerId) -> None:
+        """It is no longer watched, wherever it is."""
+        self._freshness.remove(customer)
+        for places in (self._pages, self._backfills):
+            if customer in places:
+                places.remove(customer)
+
+    def pace(self, calls_per_second: float) -> None:
+        """The budget's, from now on."""
+        self._freshness.pace(calls_per_second)
+
+    @property
+    def learned(self) -> Learned:
+        """For a successor, beside what its customers' checkpoints hold."""
+        return self._freshness.learned
+
+    def reading(self, customer: CustomerId, times: Sequence[float], until: float, since: float) -> Reading:
+        """What a read teaches (see `Freshness.reading`); it counts once it is committed, that is, `read`."""
+        return self._freshness.reading(customer, times, until, since)
+
+    def read(self, customer: CustomerId, reading: Reading) -> None:
+        self._freshness.read(customer, reading)
+
+    # Who may be called.
+
+    def put(self, customer: CustomerId) -> None:
+        """To be read anew, when it is worth a call."""
+        self._freshness.put(customer)
+
+    def put_failed(self, customer: CustomerId, until: float) -> None:
+        """Not to be called before."""
+        self._freshness.put_failed(customer, until)
 
     def put_page(self, customer: CustomerId) -> None:
         """More pages wait: before all others."""
@@ -42,30 +83,27 @@ class Schedule:
         """More pages of the past wait: every second call."""
         self._backfills.append(customer)
 
+    # Calls.
+
     def due_at(self, now: float) -> float:
         """When `take` has somebody; `now` if at once, `inf` if nobody stands here."""
-        if self._pages or self._backfills:
-            return now
-        return max(now, self._heap[0][0]) if self._heap else float("inf")
+        return now if self._pages or self._backfills else self._freshness.due_at(now)
 
-    def place_of(self, customer: CustomerId, now: float, watched: Collection[CustomerId]) -> tuple[float, int]:
-        """When a customer that stands here is due, and how many calls of those watched come before it as things are now."""
+    def place_of(self, customer: CustomerId, now: float) -> tuple[float, int]:
+        """When a customer that stands here may be called, and how many calls of others come before it as things are now."""
         if customer in self._pages:
             return now, self._pages.index(customer)
         if customer in self._backfills:
             place = self._backfills.index(customer)
-            return now, len(self._pages) + place + min(place + self._backfilled, sum(due <= now for due, _, _ in self._heap))
-        own = next(entry for entry in self._heap if entry[2] == customer)
-        earlier = sum(entry < own and entry[2] in watched for entry in self._heap)
-        return own[0], len(self._pages) + earlier + min(len(self._backfills), earlier + (not self._backfilled))
+            return now, len(self._pages) + place + min(place + self._backfilled, self._freshness.ready(now))
+        at, before = self._freshness.place_of(customer, now)
+        return at, len(self._pages) + before + min(len(self._backfills), before + (not self._backfilled))
 
     def take(self, now: float) -> CustomerId:
         """Whom to call; only where `due_at` says now."""
         if self._pages:
             return self._pages.popleft()
-        due = bool(self._heap) and self._heap[0][0] <= now
-        self._backfilled = bool(self._backfills) and not (due and self._backfilled)
+        self._backfilled = bool(self._backfills) and not (self._backfilled and self._freshness.due_at(now) <= now)
         if self._backfilled:
             return self._backfills.popleft()
-        assert due
-        return heappop(self._heap)[2]
+        return self._freshness.take(now)

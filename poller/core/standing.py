@@ -1,7 +1,6 @@
 """How one customer stands with the process that owns its partition: what an operator may ask of the engine. Read-only."""
 
 import math
-from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -35,12 +34,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     paused_why: str = ""
 
 
-def next_call(owned: Owned, customer: CustomerId, now: float, watched: Collection[CustomerId]) -> tuple[float | None, int, float]:
+def next_call(owned: Owned, customer: CustomerId, now: float) -> tuple[float | None, int, float]:
     """When a customer that stands in the schedule is due (`None`: now), the calls before it, and when these have been made by the budget's pace.
 
     A cycle that ends before brings a new pace, so the estimate goes no further than its end.
     """
-    due, before = owned.schedule.place_of(customer, now, watched)
+    due, before = owned.schedule.place_of(customer, now)
     budget = owned.budget.refill(now)
     rate = budget.calls_per_second(now)
     at = max(now, due) + (max(0.0, before + 1 - budget.level) / rate if rate > 0 else math.inf)

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from poller.errors import LogRefused
-from poller.model import Activity, Batch, Checkpoint, CustomerId, DeadLetter, Ledger, Ownership, Restored
+from poller.model import Activity, Batch, Checkpoint, CustomerId, DeadLetter, Learned, Ledger, Ownership, Rates, Restored
 
 OWNERSHIP_KEY: Final = b"\townership"
 """No customer id begins with a tab, for none holds a control character; kcat shows it as white space and a word."""
@@ -165,6 +165,7 @@ class _WrittenCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     last_read: float | None = None
     baseline: str | int | None = None
     stepped: str | int | None = None
+    rates: Rates | None = None
 
 
 class _ReadCheckpoint(msgspec.Struct, frozen=True, gc=False):
@@ -174,6 +175,7 @@ class _ReadCheckpoint(msgspec.Struct, frozen=True, gc=False):
     last_read: float | None = None
     baseline: datetime | int | None = None
     stepped: datetime | int | None = None
+    rates: Rates | None = None
 
 
 class _WrittenOwnership(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -186,6 +188,7 @@ class _WrittenOwnership(msgspec.Struct, frozen=True, omit_defaults=False):
     watched_hash: str
     owner: str
     ledger: Ledger
+    learned: Learned = Learned()
 
 
 class _Versioned(msgspec.Struct):
@@ -206,6 +209,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         last_read=checkpoint.last_read,
         baseline=None if checkpoint.baseline_ms is None else to_instant(checkpoint.baseline_ms),
         stepped=None if checkpoint.stepped_ms is None else to_instant(checkpoint.stepped_ms),
+        rates=checkpoint.rates,
     )
     return _encoder.encode(written)
 
@@ -221,6 +225,7 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
         last_read=read.last_read,
         baseline_ms=None if read.baseline is None else to_ms(read.baseline),
         stepped_ms=None if read.stepped is None else to_ms(read.stepped),
+        rates=read.rates,
     )
 
 
@@ -241,6 +246,7 @@ def decode_ownership(value: bytes) -> Ownership:
         watched_hash=read.watched_hash,
         owner=read.owner,
         ledger=read.ledger,
+        learned=read.learned,
     )
 
 

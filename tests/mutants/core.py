@@ -306,7 +306,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "anybody's checkpoints are taken",
-            "return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))",
+            "return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0), Learned()))",
             "return None",
             f"{UNIT}/test_engine.py::test_a_partition_of_somebody_else_is_refused_and_differences_are_told",
         ),

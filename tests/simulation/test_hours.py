@@ -27,7 +27,7 @@ def test_hours_of_faults_lose_nothing_publish_nothing_twice_and_stay_within_the_
     )
 
 
-def test_without_faults_the_whole_budget_is_used_and_the_delay_is_half_a_round() -> None:
+def test_without_faults_the_whole_budget_is_used_and_the_delay_is_less_than_reading_in_turn_would_make_it() -> None:
     plan = Plan(seed=5, customers=30, kills=0, rebalances=0, outages=0, call_failures=0, commit_failures=0, late_seconds_max=1)
     world = run(plan)
 
@@ -35,8 +35,8 @@ def test_without_faults_the_whole_budget_is_used_and_the_delay_is_half_a_round()
     calls = [call.at - world.simulator.started_at for call in world.simulator.calls]
     assert len([at for at in calls if 600 <= at < 4200]) >= 0.97 * 60 * plan.calls_per_minute
     round_seconds = plan.customers / plan.calls_per_minute * 60
-    assert 0.4 * round_seconds <= quantile(world.delays(), 0.5) <= 0.65 * round_seconds
-    assert quantile(world.delays(), 0.99) <= 1.2 * round_seconds
+    assert quantile(world.delays(), 0.5) <= 0.35 * round_seconds
+    assert quantile(world.delays(), 1.0) <= 2.1 * round_seconds
 
 
 def test_a_seed_replays_exactly() -> None:

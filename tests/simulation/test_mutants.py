@@ -10,13 +10,13 @@ import pytest
 from poller.core import dedupe
 from poller.core.budget import Budget, Terms
 from poller.core.engine import Engine, Policy
-from poller.core.schedule import Schedule
+from poller.core.freshness import Freshness, Place
 from poller.errors import LogUnavailable, SourceError
 from poller.kafka.memory import MemoryLog, MemoryWriter
 from poller.kafka.record import Destination, records_of
-from poller.model import Batch, CustomerId, Fetch, Ledger, Ownership
+from poller.model import Batch, Fetch, Ledger, Ownership
 from tests.support import judges
-from tests.support.world import EPOCH, Objection, Plan, World, run, run_in
+from tests.support.world import Objection, Plan, World, run, run_in
 
 PLAN = Plan(seed=11, hours=1.0, kills=8, commit_failures=0.1)
 FAILING_PLAN = Plan(seed=11, hours=1.0, kills=0, rebalances=0, outages=0, commit_failures=0)
@@ -141,12 +141,10 @@ def test_a_checkpoint_in_another_transaction_than_its_records_is_seen_to_be_ahea
 
 
 def test_whoever_was_read_last_being_read_next_is_not_fresh() -> None:
-    put = Schedule.put
+    def last_first(places: Freshness, _now: float) -> Place:
+        return next(place for place in reversed(places._queue().values()) if place.entry)
 
-    def last_first(schedule: Schedule, customer: CustomerId, due: float) -> None:
-        put(schedule, customer, 2 * EPOCH - due if due > EPOCH else due)
-
-    with swapped(Schedule, "put", last_first):
+    with swapped(Freshness, "_overdue", last_first):
         world = run(CALM_PLAN)
 
     with pytest.raises(Objection, match="delay"):

@@ -278,6 +278,7 @@ class Group:
 def places_in(engine: Engine, partition: int) -> list[CustomerId]:
     """Where the partition's customers stand: in its schedule, in flight, or held."""
     schedule = engine._owned[partition].schedule
-    scheduled = [customer for _, _, customer in schedule._heap] + list(schedule._pages) + list(schedule._backfills)
+    standing = [place.customer for place in schedule._freshness._places.values() if place.entry]
+    scheduled = standing + list(schedule._pages) + list(schedule._backfills)
     in_flight = [customer for customer, fetch in engine._in_flight.items() if fetch.partition == partition]
     return scheduled + in_flight + list(engine._held[partition].batches)

@@ -303,7 +303,7 @@ async def test_an_answer_without_a_token_says_so_and_blames_no_customer(answer: 
     assert str(caught).endswith("while asking for an OAuth token")
     assert CANARY not in f"{caught} {caught!r}"
     assert not isinstance(caught, ONE_CUSTOMERS)
-    assert 0 < source_wait_seconds(caught, 1)
+    assert source_wait_seconds(caught, 1) > 0
     assert customer_wait_seconds(caught, 1, "c") <= REFUSED.first_seconds  # no longer than all calls wait
 
 

@@ -11,18 +11,25 @@ from collections.abc import Iterator
 
 from poller.core.engine import Engine, Policy
 from poller.kafka.record import Found, encode_checkpoint, restored_of
-from poller.model import Checkpoint, Commit, CustomerId, Fetch, Page, Restored
+from poller.model import Checkpoint, Commit, CustomerId, Fetch, Page, Rates, Restored
 from tests.bench.figures import Figure
 
-GOAL_KB = 1.2
+GOAL_KB = 1.4
 NOW = 1_750_000_000.0
 POLICY = Policy(calls_limit=1e9, calls_in_flight_max=4)
 
 
 def stored(customers: int) -> dict[bytes, Found]:
-    """The checkpoint topic, as it is read from Kafka: everybody was read a while ago, and nothing has happened lately."""
+    """The checkpoint topic, as it is read from Kafka: everybody was read a while ago, and nothing has happened lately. No two numbers are the same."""
     read_at = [NOW - 3600 + 3600 * i / customers for i in range(customers)]
-    checkpoints = [Checkpoint(cursor_ms=int(at * 1000) - 300_000, last_read=at) for at in read_at]
+    checkpoints = [
+        Checkpoint(
+            cursor_ms=int(at * 1000) - 300_000,
+            last_read=at,
+            rates=Rates(at=at, due=at + 5000.5, running=1e-9 * i, visits=1 + 1e-6 * i, exposure=400_000.5 + i, last=at - 4000.5),
+        )
+        for i, at in enumerate(read_at)
+    ]
     return {f"cust_{i:024x}".encode(): Found(i, encode_checkpoint(checkpoint)) for i, checkpoint in enumerate(checkpoints)}
 
 

@@ -133,7 +133,9 @@ def tell_settings(settings: Settings, journal: Journal) -> None:
 async def serve_admin(settings: Settings, worker: Worker, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
     host, port = settings.admin_host, settings.admin_port
     try:
-        await admin.serve(admin.make_app(worker.live, worker.ready, worker.standing), host, port, started=lambda _: task_status.started())
+        await admin.serve(
+            admin.make_app(worker.live, worker.ready, worker.standing, worker.cycle), host, port, started=lambda _: task_status.started()
+        )
     except OSError as error:
         raise SettingsError([admin_fault(host, port, error)]) from error
 

@@ -1,8 +1,10 @@
 """What the worker's steps mean to the operator: which are worth a log event, and what is counted."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from poller.core.budget import CycleStands
 from poller.errors import (
     CustomerUnknown,
     LogError,
@@ -31,6 +33,8 @@ class Journal:
         self._counters = telemetry.counters
         self._paused_until = float("-inf")
         self._told_unfollowable = False
+        self._told_tenth: tuple[str, int, int] | None = None
+        self._used_up = False
 
     def event(self, name: EventName, **fields: Any) -> None:
         self._telemetry.event(name, **fields)
@@ -118,6 +122,19 @@ class Journal:
         for difference in differences:
             self.event("watched_set_differs", partition=partition, difference=difference)
 
+    def cycle(self, stands: CycleStands | None) -> None:
+        """How the cycle stands after a commit; `None`: there is none."""
+        if stands is None:
+            return
+        tenth = (stands.begun, stands.calls, 10 * stands.spent // max(1, stands.calls))
+        if tenth != self._told_tenth:
+            self._told_tenth = tenth
+            self.event("cycle", **_told(stands))
+        if (stands.left == 0) is not self._used_up:
+            self._used_up = stands.left == 0
+            if self._used_up:
+                self.event("cycle_used_up", **_told(stands))
+
     def commit_undone(self, partition: int, customers: Sequence[CustomerId]) -> None:
         self._counters.commits_undone += 1
         self.event("commit_undone", partition=partition, customers=len(customers), first=customers[0])
@@ -130,3 +147,14 @@ class Journal:
         if self._paused_until > float("-inf") and now >= self._paused_until:
             self._paused_until = float("-inf")
             self.event("calls_resumed")
+
+
+def _told(stands: CycleStands) -> dict[str, Any]:
+    return {
+        "begun": stands.begun,
+        "ends": datetime.fromtimestamp(stands.ends, UTC).isoformat(timespec="seconds"),
+        "calls": stands.calls,
+        "spent": stands.spent,
+        "left": stands.left,
+        "calls_per_minute": round(stands.calls_per_minute, 3),
+    }

@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from poller.core.backoff import Backoff
+from poller.core.budget import CycleStands
 from poller.core.engine import Engine
 from poller.core.standing import Standing
 from poller.errors import Fenced, LogError, LogRefused, NotOurs, SourceError
@@ -166,6 +167,10 @@ class Worker:
     def standing(self, customer: CustomerId) -> Standing:
         """How a customer stands here."""
         return self._engine.standing(customer, self._clock())
+
+    def cycle(self) -> CycleStands | None:
+        """How the billing cycle stands for what is owned here; `None`: no cycle is configured, or nothing is owned."""
+        return self._engine.cycle_stands(self._clock())
 
     def ready(self) -> tuple[bool, str]:
         """Whether what is ours is restored; a member that owns nothing stands by, which is ready too."""
@@ -344,6 +349,7 @@ class Worker:
         now = self._clock()
         self._engine.committed(commit, now)
         self._journal.committed(commit, began, now)
+        self._journal.cycle(self._engine.cycle_stands(now))
         self._bell.ring()
 
     async def _wait_for_partition(self, partition: int, error: LogError, failures: int) -> None:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from poller.core.budget import CycleStands
 from poller.core.standing import Standing
 from poller.customer_id import refusal
 from poller.model import CustomerId
@@ -29,17 +30,20 @@ KEEP_ALIVE_SECONDS = 5
 REQUEST_HEAD_BYTES_MAX = 16384
 
 
-def make_app(live: Question, ready: Question, standing: Callable[[CustomerId], Standing]) -> Starlette:
+def make_app(
+    live: Question, ready: Question, standing: Callable[[CustomerId], Standing], cycle: Callable[[], CycleStands | None]
+) -> Starlette:
     """`/livez` and `/readyz` answer 200 or 503 with `{"live" or "ready": …, "reason": …}`, `/customers/{id}` 200 with a `Standing`, or 400.
 
-    `/status`: what the process is made of, which should level off: `{"tasks": …}`, those of its loop, the one that answers included.
+    `/status`: `{"tasks": …, "cycle": …}`: the tasks of the process's loop, the one that answers included, which should level off; and how the billing
+    cycle stands for what is owned here (`CycleStands`), or null.
 
     Anything else is 404 or 405, as JSON too.
     """
     routes = [
         Route("/livez", _answering("live", live)),
         Route("/readyz", _answering("ready", ready)),
-        Route("/status", _status),
+        Route("/status", _status(cycle)),
         Route("/customers/{customer:path}", _standing(standing)),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
@@ -53,8 +57,12 @@ def _answering(name: str, question: Question) -> Callable[[Request], Awaitable[R
     return answer
 
 
-async def _status(_request: Request) -> Response:
-    return JSONResponse({"tasks": len(anyio.get_running_tasks())}, headers={"cache-control": "no-store"})
+def _status(cycle: Callable[[], CycleStands | None]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_request: Request) -> Response:
+        body = msgspec.json.encode({"tasks": len(anyio.get_running_tasks()), "cycle": cycle()})
+        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+    return answer
 
 
 def _standing(standing: Callable[[CustomerId], Standing]) -> Callable[[Request], Awaitable[Response]]:

@@ -90,6 +90,32 @@ class Terms(msgspec.Struct, frozen=True):
         return cls(capacity=capacity, calls_per_second=calls_per_second / partitions, cycle=part)
 
 
+class CycleStands(msgspec.Struct, frozen=True, kw_only=True):
+    """How the billing cycle stands, for what is owned here."""
+
+    begun: str
+    """The day, `YYYY-MM-DD`."""
+    ends: float
+    """Unix time in seconds."""
+    calls: int
+    """What may be spent in it, the reserve included."""
+    spent: int
+    left: int
+    """What will be spent until its end: the reserve is not included."""
+    calls_per_minute: float
+    """The pace that it comes to."""
+
+    def joined(self, other: "CycleStands") -> "CycleStands":
+        """Of two partitions together."""
+        return msgspec.structs.replace(
+            self,
+            calls=self.calls + other.calls,
+            spent=self.spent + other.spent,
+            left=self.left + other.left,
+            calls_per_minute=self.calls_per_minute + other.calls_per_minute,
+        )
+
+
 class Budget(msgspec.Struct, frozen=True):
     """One partition's budget at an instant. Replaced, never edited."""
 
@@ -128,9 +154,20 @@ class Budget(msgspec.Struct, frozen=True):
         _, _, end = self.terms.cycle.bounds(now)
         return min(self.terms.calls_per_second, max(0, self.paced_left()) / max(end - now, 1.0))
 
-    def cycle_left(self) -> int | None:
-        """Calls left in the cycle, the reserve included; `None`: no cycle is configured."""
-        return None if self.terms.cycle is None else self.terms.cycle.calls - self.cycle_spent
+    def cycle_stands(self, now: float) -> CycleStands | None:
+        """`None`: no cycle is configured."""
+        if self.terms.cycle is None:
+            return None
+        budget = self.refill(now)
+        begun, _, ends = self.terms.cycle.bounds(now)
+        return CycleStands(
+            begun=budget.cycle or begun,
+            ends=ends,
+            calls=self.terms.cycle.calls,
+            spent=budget.cycle_spent,
+            left=max(0, budget.paced_left()),
+            calls_per_minute=60 * budget.calls_per_second(now),
+        )
 
     def paced_left(self) -> int:
         """Calls left in the cycle, the reserve not included. Only where a cycle is configured."""

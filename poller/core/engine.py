@@ -17,12 +17,13 @@ import hashlib
 import math
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
+from functools import reduce
 
 import msgspec
 from msgspec.structs import replace
 
 from poller.core import backoff, cursor, dedupe, ownership, walk
-from poller.core.budget import Budget, Cycle, Terms
+from poller.core.budget import Budget, Cycle, CycleStands, Terms
 from poller.core.cursor import ServerClock
 from poller.core.freshness import Reading
 from poller.core.owned import Customer, Held, Owned
@@ -150,10 +151,10 @@ class Engine:
         """Why the API refuses every call until somebody mends something; empty where it is not known to."""
         return self._refused
 
-    def cycle_left(self) -> int | None:
-        """Calls that the owned partitions may still spend in this cycle; `None`: no cycle is configured, or nothing is owned."""
-        left = [owned.budget.cycle_left() for owned in self._owned.values()]
-        return sum(calls for calls in left if calls is not None) if any(calls is not None for calls in left) else None
+    def cycle_stands(self, now: float) -> CycleStands | None:
+        """How the cycle stands for the owned partitions; `None`: no cycle is configured, or nothing is owned."""
+        each = [stands for owned in self._owned.values() if (stands := owned.budget.cycle_stands(now)) is not None]
+        return reduce(CycleStands.joined, each) if each else None
 
     def standing(self, customer_id: CustomerId, now: float) -> Standing:
         """How a customer stands here. Expects to know how many partitions divide the work."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from poller.core.budget import CycleStands
 from poller.errors import SettingsError, TokenRenewed
 from poller.journal import Journal
 from poller.model import CustomerId
@@ -62,3 +63,34 @@ def test_a_commit_that_kafka_has_lost_is_told_and_counted() -> None:
 
     assert said.events == [("commit_undone", {"partition": 0, "customers": 2, "first": "a"})]
     assert telemetry.counters.commits_undone == 1
+
+
+def stands(spent: int, begun: str = "2026-11-01", calls: int = 100) -> CycleStands:
+    return CycleStands(
+        begun=begun, ends=1_796_083_200, calls=calls, spent=spent, left=max(0, calls - 1 - spent), calls_per_minute=0.0123456
+    )
+
+
+def test_a_cycle_is_told_at_each_tenth_when_it_is_used_up_and_when_the_next_begins() -> None:
+    said = Told()
+    journal = Journal(Telemetry(said))
+    for spent in (0, 3, 9, 10, 11, 99, 99, 99):
+        journal.cycle(stands(spent))
+    journal.cycle(stands(0, "2026-12-01"))
+    journal.cycle(None)
+
+    assert [(name, fields["begun"], fields["spent"]) for name, fields in said.events] == [
+        ("cycle", "2026-11-01", 0),
+        ("cycle", "2026-11-01", 10),
+        ("cycle", "2026-11-01", 99),
+        ("cycle_used_up", "2026-11-01", 99),
+        ("cycle", "2026-12-01", 0),
+    ]
+    assert said.events[0][1] == {
+        "begun": "2026-11-01",
+        "ends": "2026-12-01T00:00:00+00:00",
+        "calls": 100,
+        "spent": 0,
+        "left": 99,
+        "calls_per_minute": 0.012,
+    }

@@ -12,6 +12,7 @@ from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
 from poller.admin.http import REQUEST_HEAD_BYTES_MAX, make_app, serve
+from poller.core.budget import CycleStands
 from poller.core.standing import Standing
 from poller.model import CustomerId
 
@@ -20,6 +21,10 @@ pytestmark = pytest.mark.asyncio
 
 def unasked(_customer: CustomerId) -> Standing:
     raise AssertionError("nobody asks after a customer here")
+
+
+def no_cycle() -> None:
+    """None is configured."""
 
 
 class Process:
@@ -41,7 +46,7 @@ async def running(app: Starlette) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def client_of(process: Process) -> AsyncIterator[httpx.AsyncClient]:
-    app = make_app(lambda: process.live, lambda: process.ready, unasked)
+    app = make_app(lambda: process.live, lambda: process.ready, unasked, no_cycle)
     async with running(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         yield client
 
@@ -72,7 +77,16 @@ async def test_the_status_counts_the_tasks_of_the_loop() -> None:
         after = (await client.get("/status")).json()
         tasks.cancel_scope.cancel()
 
-    assert after == {"tasks": before + 3}
+    assert after == {"tasks": before + 3, "cycle": None}
+
+
+async def test_the_status_tells_how_the_cycle_stands() -> None:
+    stands = CycleStands(begun="2026-11-01", ends=1.5, calls=100, spent=7, left=92, calls_per_minute=0.25)
+    app = make_app(lambda: Process.live, lambda: Process.ready, unasked, lambda: stands)
+    async with running(app) as port, httpx.AsyncClient(trust_env=False) as client:
+        cycle = (await client.get(f"http://127.0.0.1:{port}/status")).json()["cycle"]
+
+    assert cycle == {"begun": "2026-11-01", "ends": 1.5, "calls": 100, "spent": 7, "left": 92, "calls_per_minute": 0.25}
 
 
 async def test_head_is_answered_like_get() -> None:
@@ -90,7 +104,7 @@ async def test_anything_else_is_refused_in_json(method: str, path: str, status: 
 
 
 async def test_a_request_head_without_end_is_cut_off() -> None:
-    app = make_app(lambda: Process.live, lambda: Process.ready, unasked)
+    app = make_app(lambda: Process.live, lambda: Process.ready, unasked, no_cycle)
     async with running(app) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
         await stream.send(b"GET /livez HTTP/1.1\r\nx: " + b"x" * (2 * REQUEST_HEAD_BYTES_MAX))
         with anyio.fail_after(5):
@@ -99,7 +113,7 @@ async def test_a_request_head_without_end_is_cut_off() -> None:
 
 async def test_cancelled_it_closes_its_port_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    app = make_app(lambda: Process.live, lambda: Process.ready, unasked)
+    app = make_app(lambda: Process.live, lambda: Process.ready, unasked, no_cycle)
     async with running(app) as port:
         idle = await anyio.connect_tcp("127.0.0.1", port)
         half = await anyio.connect_tcp("127.0.0.1", port)
@@ -114,14 +128,14 @@ async def test_cancelled_it_closes_its_port_and_logs_nothing(caplog: pytest.LogC
 
 async def test_an_address_in_use_is_an_error_and_not_the_end_of_the_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        await serve(make_app(lambda: Process.live, lambda: Process.ready, unasked), "127.0.0.1", taken.getsockname()[1])
+        await serve(make_app(lambda: Process.live, lambda: Process.ready, unasked, no_cycle), "127.0.0.1", taken.getsockname()[1])
 
 
 async def test_it_handles_no_signals() -> None:
     import signal
 
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    async with running(make_app(lambda: Process.live, lambda: Process.ready, unasked)):
+    async with running(make_app(lambda: Process.live, lambda: Process.ready, unasked, no_cycle)):
         during = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
 
     assert during == before

@@ -263,7 +263,7 @@ async def test_the_admin_server_is_asked_for_the_very_id() -> None:
         asked.append(customer)
         return standing()
 
-    app = make_app(lambda: (True, ""), lambda: (True, ""), answer)
+    app = make_app(lambda: (True, ""), lambda: (True, ""), answer, lambda: None)
 
     assert await ask("http://h", CUSTOMER, httpx.ASGITransport(app)) == (standing(), None)
     assert asked == [CUSTOMER]
@@ -272,7 +272,7 @@ async def test_the_admin_server_is_asked_for_the_very_id() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["", "a%00b"])
 async def test_an_id_that_cannot_be_is_refused(path: str) -> None:
-    app = make_app(lambda: (True, ""), lambda: (True, ""), lambda _: standing())
+    app = make_app(lambda: (True, ""), lambda: (True, ""), lambda _: standing(), lambda: None)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
         answer = await client.get(f"http://h/customers/{path}")
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from poller.core.budget import Budget, Cycle, Terms
+from poller.core.budget import Budget, Cycle, CycleStands, Terms
 from poller.errors import SettingsError
 from poller.model import Ledger
 
@@ -247,7 +247,7 @@ def test_in_a_cycles_last_second_its_pace_stays_finite() -> None:
 def test_no_call_is_made_when_the_cycle_is_used_up_until_the_next_one_begins() -> None:
     used_up = granted(april(100, capacity=5), 5.0, BEGIN, cycle_spent=99)
 
-    assert (used_up.allowance, used_up.grant_due_at(BEGIN), used_up.cycle_left()) == (0, END, 1)
+    assert (used_up.allowance, used_up.grant_due_at(BEGIN), used_up.cycle_spent) == (0, END, 99)
 
 
 def test_a_granted_call_of_an_exhausted_pace_waits_for_the_next_cycle() -> None:
@@ -259,7 +259,7 @@ def test_a_granted_call_of_an_exhausted_pace_waits_for_the_next_cycle() -> None:
 def test_a_grant_is_never_more_than_the_cycle_has_left() -> None:
     prepared, ledger, grant = Budget.restore(april(100, capacity=5), Ledger(5.0, "2024-04-01", 96), BEGIN).prepare(BEGIN, last=False)
 
-    assert (grant, ledger, prepared.cycle_left()) == (3, Ledger(2.0, "2024-04-01", 99), 4)
+    assert (grant, ledger, prepared.cycle_spent) == (3, Ledger(2.0, "2024-04-01", 99), 96)
 
 
 def test_each_call_counts_in_its_cycle() -> None:
@@ -269,13 +269,22 @@ def test_each_call_counts_in_its_cycle() -> None:
 def test_calls_are_not_counted_where_no_cycle_is_configured() -> None:
     budget = granted(ONE, 1.0).spend(0.0)
 
-    assert (budget.cycle_spent, budget.cycle, budget.cycle_left()) == (0, None, None)
+    assert (budget.cycle_spent, budget.cycle, budget.cycle_stands(0.0)) == (0, None, None)
 
 
 def test_a_new_cycle_begins_with_an_empty_ledger() -> None:
     budget = Budget.restore(april(100), Ledger(0.0, "2024-03-01", 99), BEGIN)
 
-    assert (budget.cycle, budget.cycle_spent, budget.cycle_left()) == ("2024-04-01", 0, 100)
+    assert budget.cycle_stands(BEGIN) == CycleStands(
+        begun="2024-04-01", ends=END, calls=100, spent=0, left=99, calls_per_minute=60 * (99 / (30 * DAY))
+    )
+
+
+def test_of_a_cycle_that_is_spent_nothing_is_left_though_the_reserve_was_used() -> None:
+    stands = Budget.restore(april(100), Ledger(0.0, "2024-04-01", 100), BEGIN).cycle_stands(BEGIN)
+
+    assert stands is not None
+    assert (stands.spent, stands.left, stands.calls_per_minute) == (100, 0, 0.0)
 
 
 def test_what_was_granted_in_the_old_cycle_is_void_in_the_new_one() -> None:

@@ -846,10 +846,16 @@ def test_the_hash_of_the_watched_list_does_not_depend_on_its_order() -> None:
 
 
 def test_calls_left_in_the_cycle_are_those_of_the_owned_partitions() -> None:
-    running = engine(A, cycle=Cycle(1_000, 1))
-    fetch(running)
+    running = Engine(policy(cycle=Cycle(1_000, 1), calls_limit=120))
+    running.partitioned(4)
+    for partition in (0, 2):
+        running.assigned(partition, Restored({}, ownership(ledger=Ledger(0, "1970-01-01", 100 + partition))), NOW)
+    stands = running.cycle_stands(NOW)
 
-    assert (running.cycle_left(), engine(A).cycle_left(), Engine(policy()).cycle_left()) == (999, None, None)
+    assert stands is not None
+    assert (stands.begun, stands.calls, stands.spent, stands.left) == ("1970-01-01", 500, 202, 500 - 2 * 3 - 202)
+    assert stands.calls_per_minute == pytest.approx(60 * (500 - 6 - 202) / (stands.ends - NOW))
+    assert (engine(A).cycle_stands(NOW), Engine(policy()).cycle_stands(NOW)) == (None, None)
 
 
 # Partitions that come and go.

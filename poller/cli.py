@@ -51,6 +51,13 @@ COMMANDS: Mapping[str, Command] = {
         "Exit code 1 where the API could not be asked or stopped answering, 2 where the settings cannot be used.\n\n"
         "Example: `poller probe cust_…`, or `poller probe cust_… --yes --report probe.json`",
     ),
+    "plan": Command(
+        "Tell what freshness a budget buys, where its calls go, and what more of them would bring; before they are spent.",
+        "Without options: for the settings' customers and budget, at the rates that a poller has learned of them where Kafka tells. Each option replaces what the "
+        "settings say; with `--customers` no setting is needed, and nothing is asked. Makes no API call. "
+        "Exit code 2 where staleness and budget contradict each other.\n\n"
+        "Example: `poller plan --customers 1000 --calls-per-minute 100 --calls-per-cycle 100000`, or `poller plan --calls-per-minute 120 --plot plan.svg`",
+    ),
     "config": Command(
         "Show every setting: its variable, default, meaning and bounds.",
         "Examples: `poller config`, `poller config --json | jq -r '.[].variable'`, `poller config --write`",

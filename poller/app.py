@@ -14,15 +14,19 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
 from poller.admin import http as admin
+from poller.admin import webhooks
 from poller.config import BudgetSettings, Settings, read_customers, start_report, warnings
 from poller.core.budget import Cycle
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.errors import PollerError, SettingsError
 from poller.journal import Journal
+from poller.kafka.hints import KafkaHints
 from poller.kafka.log import KafkaLog
 from poller.secret import Secret
 from poller.telemetry import Telemetry, configure
 from poller.voucherify.client import VoucherifySource
+from poller.voucherify.inbox import Inbox
 from poller.worker import Clock, Worker
 
 CUSTOMERS_FILE_SECONDS = 5.0
@@ -45,6 +49,10 @@ async def run(settings: Settings) -> int:
             services.start_soon(follow_customers_file, settings, engine, worker, journal)
             if settings.admin_port:
                 await services.start(serve_admin, settings, worker)
+            if settings.webhook.port:
+                hints = KafkaHints(settings.kafka, journal)
+                services.start_soon(hints.share, worker.hinted)
+                await services.start(serve_webhooks, settings, make_inbox(settings, worker, hints, clock, journal))
             await worker.run()
             services.cancel_scope.cancel()
     journal.event("stopped")
@@ -95,6 +103,7 @@ def policy_of(settings: Settings) -> Policy:
         cycle=cycle_of(budget),
         calls_in_flight_max=budget.calls_in_flight_max,
         staleness_seconds_max=settings.staleness_seconds_max,
+        change_feed=settings.change_feed == "on",
         commit_seconds=settings.kafka.commit_seconds,
         lease_seconds=settings.kafka.session_seconds / 2,
         application_id=settings.kafka.application_id,
@@ -119,7 +128,7 @@ def cycle_of(budget: BudgetSettings) -> Cycle | None:
 
 
 def secrets_of(settings: Settings) -> list[Secret]:
-    given = (settings.voucherify.app_id, settings.voucherify.app_token, settings.kafka.sasl_password)
+    given = (settings.voucherify.app_id, settings.voucherify.app_token, settings.kafka.sasl_password, settings.webhook.secret)
     return [secret for secret in given if secret is not None]
 
 
@@ -138,6 +147,20 @@ async def serve_admin(settings: Settings, worker: Worker, *, task_status: TaskSt
         )
     except OSError as error:
         raise SettingsError([admin_fault(host, port, error)]) from error
+
+
+def make_inbox(settings: Settings, worker: Worker, hints: KafkaHints, clock: Clock, journal: Journal) -> Inbox:
+    assert settings.webhook.secret is not None, "required with the port"
+    return Inbox(settings.webhook.secret, clock, worker.hinted, hints.send, journal)
+
+
+async def serve_webhooks(settings: Settings, inbox: Inbox, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+    host, port = settings.webhook.host, settings.webhook.port
+    try:
+        app = webhooks.make_app(inbox.take)
+        await admin.serve(app, host, port, started=lambda _: task_status.started(), connection=webhooks.BoundedConnection)
+    except OSError as error:
+        raise SettingsError([f"POLLER_WEBHOOK_HOST={host}, POLLER_WEBHOOK_PORT={port}: {error.strerror}: choose others"]) from error
 
 
 def admin_fault(host: str, port: int, error: OSError) -> str:

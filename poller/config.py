@@ -7,9 +7,11 @@ means unset. A secret can be given as `…_FILE` too. What a text stands for is 
 import difflib
 import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -44,8 +46,10 @@ __all__ = [
     "Secret",
     "Settings",
     "VoucherifySettings",
+    "WebhookSettings",
     "load",
     "load_kafka",
+    "load_planned",
     "read_customers",
     "start_report",
     "warnings",
@@ -54,6 +58,7 @@ __all__ = [
 CALLS_PER_MINUTE = 60.0
 TOPIC_CHARACTERS_MAX = 249
 CYCLE_SECONDS_MAX = 31 * 86400
+AUTH = f"{PREFIX}VOUCHERIFY_AUTH"
 TOKEN_SECONDS = 900
 """How long an OAuth token lives, as documented."""
 TOKEN_CALLS_MIN = 1.2
@@ -106,6 +111,11 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
             if not getattr(self, field):
                 msgspec.structs.force_setattr(self, field, f"{self.activities_topic}.{suffix}")
 
+    @property
+    def hints_topic(self) -> str:
+        """By which replicas pass on webhooks, where they take any."""
+        return f"{self.activities_topic}.hints"
+
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that we allow ourselves."""
@@ -124,14 +134,28 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "calls_per_minute", CALLS_PER_MINUTE)
 
     @property
+    def rate(self) -> tuple[float, float]:
+        """Calls, and the seconds of the window that may hold so many."""
+        if self.calls_per_minute is None and self.calls_per_hour is not None:
+            return self.calls_per_hour, 3600.0
+        return self.calls_per_minute or 0.0, 60.0
+
+    @property
     def calls_per_second(self) -> float:
         """The lower of the rate and the even pace of the longest cycle."""
-        rate = (
-            self.calls_per_hour / 3600
-            if self.calls_per_minute is None and self.calls_per_hour is not None
-            else (self.calls_per_minute or 0) / 60
-        )
+        limit, window_seconds = self.rate
+        rate = limit / window_seconds
         return rate if self.calls_per_cycle is None else min(rate, self.calls_per_cycle / CYCLE_SECONDS_MAX)
+
+
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Webhooks, as hints whom to read next."""
+
+    # fmt: off
+    host: Annotated[str, setting("Where webhooks are taken; 0.0.0.0 in a container.", parse=to_host)] = "127.0.0.1"
+    port: Annotated[int, setting("The port for them, at /webhooks/voucherify; 0: none are taken.", ge=0, le=65535)] = 0
+    secret: Annotated[Secret, setting("The secret key of the webhook, as the project's settings show it; required with a port.", parse=to_credential)] | None = None
+    # fmt: on
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,12 +164,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     voucherify: VoucherifySettings
     kafka: KafkaSettings
     budget: BudgetSettings = BudgetSettings()
+    webhook: WebhookSettings = WebhookSettings()
     # fmt: off
     customers: Annotated[tuple[CustomerId, ...], setting("Whom to watch: Voucherify ids or source ids, separated by commas. This or the file is required.", parse=to_customers)] = ()
     customers_file: Annotated[Path, setting("A file with one id a line, read again when it changes. Lines that begin with `#` do not count.", parse=to_customers_file)] | None = None
     start: Annotated[Literal["now", "earliest"] | int, setting("Where a customer without a checkpoint begins: `now`, `earliest`, or a date-time such as 2026-01-31T00:00:00Z.", parse=to_start)] = "now"
     lookback_seconds: Annotated[float, setting("How late the API may show an activity, after its created_at, and it is still published.", unit="seconds", ge=0, le=86400)] = 300
     staleness_seconds_max: Annotated[float, setting("How long a customer may stay unread, at most.", unit="seconds", ge=1, le=31536000)] | None = None
+    change_feed: Annotated[Literal["off", "on"], setting("Whether to read which customers of the project were changed lately, so that they are read sooner. Costs up to a fifth of the calls, as much as it is worth; the API key must be allowed to list customers.")] = "off"
     admin_host: Annotated[str, setting("Where the admin server listens; 0.0.0.0 in a container.", parse=to_host)] = "127.0.0.1"
     admin_port: Annotated[int, setting("The admin server's port; 0: no admin server.", ge=0, le=65535)] = 8080
     log_format: Annotated[Literal["json", "console"], setting("How log lines look.", shown="json; console on a terminal")] | None = None
@@ -158,6 +184,7 @@ GROUPS: tuple[tuple[str, type[msgspec.Struct], str], ...] = (
     ("voucherify", VoucherifySettings, f"{PREFIX}VOUCHERIFY_"),
     ("kafka", KafkaSettings, f"{PREFIX}KAFKA_"),
     ("budget", BudgetSettings, PREFIX),
+    ("webhook", WebhookSettings, f"{PREFIX}WEBHOOK_"),
     ("", Settings, PREFIX),
 )
 DECLARED: tuple[Declared, ...] = tuple(one for group, struct, prefix in GROUPS for one in declared(struct, prefix, group))
@@ -184,6 +211,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         voucherify=VoucherifySettings(**given.fields("voucherify")),
         kafka=KafkaSettings(**given.fields("kafka")),
         budget=BudgetSettings(**given.fields("budget")),
+        webhook=WebhookSettings(**given.fields("webhook")),
         **{"customers": _listed(given), **given.fields("")},
     )
     _refuse([*_too_stale(settings), *_too_slow_for_tokens(settings)])
@@ -222,6 +250,37 @@ def load_whereabouts(environ: Mapping[str, str]) -> Whereabouts:
         admin_host=named["admin_host"],
         admin_port=named["admin_port"],
         customers=named["customers"] or _listed_here(given),
+    )
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides how fresh the data can be."""
+
+    customers: tuple[CustomerId, ...]
+    budget: BudgetSettings
+    auth: str
+    lookback_seconds: float
+    staleness_seconds_max: float | None
+    kafka: KafkaSettings | None
+    """`None`: the environment names no brokers."""
+
+
+PLANNED = {"customers", "customers_file", "lookback_seconds", "staleness_seconds_max"}
+
+
+def load_planned(environ: Mapping[str, str]) -> Planned:
+    """These settings alone, whatever the others are: neither credentials nor brokers are required. Raises `SettingsError`."""
+    wanted = tuple(one for one in DECLARED if one.group == "budget" or (one.group == "" and one.field in PLANNED) or one.variable == AUTH)
+    given = _read(environ, wanted)
+    _refuse([*given.faults, *_unknown(given.texts), *_contradictions((_whom, _two_rates, _cycle_without_cap), given)])
+    named = {one.field: one.default for one in wanted} | given.fields("") | given.fields("voucherify")
+    return Planned(
+        customers=named["customers"] or _listed(given),
+        budget=BudgetSettings(**given.fields("budget")),
+        auth=named["auth"],
+        lookback_seconds=named["lookback_seconds"],
+        staleness_seconds_max=named["staleness_seconds_max"],
+        kafka=load_kafka(environ) if f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS" in given.texts else None,
     )
 
 
@@ -346,6 +405,11 @@ def _whom(given: Given) -> Iterator[str]:
         yield "POLLER_CUSTOMERS is required (or POLLER_CUSTOMERS_FILE): whom to watch, ids separated by commas"
 
 
+def _webhook(given: Given) -> Iterator[str]:
+    if given.values.get("POLLER_WEBHOOK_PORT") and not {"POLLER_WEBHOOK_SECRET", "POLLER_WEBHOOK_SECRET_FILE"} & given.texts.keys():
+        yield "POLLER_WEBHOOK_SECRET is required (or POLLER_WEBHOOK_SECRET_FILE) with POLLER_WEBHOOK_PORT: without it anybody could send webhooks"
+
+
 def _sasl(given: Given) -> Iterator[str]:
     protocol = given.values.get("POLLER_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
     wanted = protocol.startswith("SASL_")
@@ -390,7 +454,7 @@ def _topics(given: Given) -> Iterator[str]:
 
 Contradiction = Callable[[Given], Iterator[str]]
 KAFKA_CONTRADICTIONS: tuple[Contradiction, ...] = (_replication, _topics, _sasl, _tls)
-CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _whom, _two_rates, _cycle_without_cap)
+CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _whom, _two_rates, _cycle_without_cap, _webhook)
 
 
 def _contradictions(among: tuple[Contradiction, ...], given: Given) -> list[str]:
@@ -428,7 +492,16 @@ def _budget(budget: BudgetSettings) -> str:
 
 def warnings(settings: Settings) -> list[str]:
     """What is allowed, but may not be meant; with the numbers."""
-    return [*_lookback_warnings(settings), *_staleness_warnings(settings), *_cleartext_warnings(settings)]
+    return [*_start_warnings(settings), *_lookback_warnings(settings), *_staleness_warnings(settings), *_cleartext_warnings(settings)]
+
+
+def _start_warnings(settings: Settings) -> Iterator[str]:
+    if isinstance(settings.start, int) and settings.start > (now_ms := round(time.time() * 1000)):
+        days = (settings.start - now_ms) / 86_400_000
+        yield (
+            f"POLLER_START lies {days:.1f} days ahead: nothing that happens before is published, and each customer's checkpoint keeps that, "
+            "whatever this setting says later"
+        )
 
 
 def _lookback_warnings(settings: Settings) -> Iterator[str]:
@@ -453,7 +526,8 @@ def _staleness_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _cleartext_warnings(settings: Settings) -> Iterator[str]:
-    if settings.voucherify.url.startswith("http://") and not re.match(r"http://(localhost|127\.|\[::1\])", settings.voucherify.url):
+    url = urlsplit(settings.voucherify.url)
+    if url.scheme == "http" and not re.fullmatch(r"localhost|127(\.\d+){3}|::1", url.hostname or ""):
         yield f"POLLER_VOUCHERIFY_URL={settings.voucherify.url}: the credentials travel in clear text"
 
 

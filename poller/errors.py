@@ -18,6 +18,10 @@
     │   ├── TokenRenewed              order the same again: the call went into an access token
     │   ├── CustomerUnknown           slow this customer down
     │   └── Rejected                  this request will never do: another way, or slow this customer down
+    ├── HintError                     refuse the webhook; hints may be lost, so nothing else is to be done
+    │   ├── Forged                    answer 401
+    │   ├── NotAHint                  answer 400
+    │   └── TooManyHints              answer 429: it is sent again later
     └── LogError                      nothing was committed, or it is not known whether it was
         ├── LogUnavailable            a new producer, restore, try again
         ├── Fenced                    somebody else owns the partition: confirm membership first
@@ -156,6 +160,22 @@ class CustomerUnknown(SourceError):
 
 class Rejected(SourceError):
     """Voucherify will not answer this request."""
+
+
+class HintError(PollerError):
+    """The webhook was refused."""
+
+
+class Forged(HintError):
+    """The webhook's signature is not of POLLER_WEBHOOK_SECRET, which should be the secret key of the webhook in the project's settings."""
+
+
+class NotAHint(HintError):
+    """The webhook cannot be read."""
+
+
+class TooManyHints(HintError):
+    """More webhooks come than are of use."""
 
 
 class LogError(PollerError):

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from poller.core.budget import CycleStands
+from poller.core.hints import Hints
 from poller.errors import (
     CustomerUnknown,
+    Forged,
+    HintError,
     LogError,
     Rejected,
     ServerFault,
@@ -23,6 +26,21 @@ ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachabl
 """Errors that are told of the customer; the others concern every call, and are told of the pause that they make."""
 
 
+REFUSED_SECONDS = 60.0
+"""Between two lines on webhooks that were refused."""
+
+HintMetric = Literal[
+    "hints_received",
+    "hints_forged",
+    "hints_unreadable",
+    "hints_repeated",
+    "hints_unknown",
+    "hints_forwarded",
+    "hints_heard",
+    "hints_dropped",
+]
+
+
 class Journal:
     """Told by the worker what happened, it tells the telemetry."""
 
@@ -33,6 +51,7 @@ class Journal:
         self._counters = telemetry.counters
         self._paused_until = float("-inf")
         self._told_unfollowable = False
+        self._refused_told_at = float("-inf")
         self._told_tenth: tuple[str, int, int] | None = None
         self._used_up = False
 
@@ -55,6 +74,24 @@ class Journal:
     def endpoint_ends(self, ending: object) -> None:
         self.event("deprecated_endpoint", says=str(ending))
 
+    def hint(self, what: HintMetric) -> None:
+        setattr(self._counters, what, getattr(self._counters, what) + 1)
+
+    def hints_stand(self, hints: Hints) -> None:
+        """What has come of hints since the process began."""
+        counters = self._counters
+        counters.hints_used, counters.hints_useful, counters.hints_refused = hints.used, hints.useful, hints.refused
+
+    def webhook_refused(self, error: HintError, now: float) -> None:
+        """Anybody may send one, as often as they like: it is told of now and then."""
+        self.hint("hints_forged" if isinstance(error, Forged) else "hints_unreadable")
+        if now >= self._refused_told_at + REFUSED_SECONDS:
+            self._refused_told_at = now
+            self.event("webhook_refused", error=str(error), refused=self._counters.hints_forged + self._counters.hints_unreadable)
+
+    def hints_unshared(self, error: LogError, retry_seconds: float) -> None:
+        self.event("hints_unshared", error=str(error), retry_seconds=round(retry_seconds, 1))
+
     def page_received(self, fetch: Fetch, page: Page, now: float) -> None:
         self._counters.calls += 1
         self._counters.pages += 1
@@ -69,9 +106,22 @@ class Journal:
         self._counters.calls_failed += 1
         if isinstance(error, ONE_CUSTOMERS):
             self.event("customer_failed", customer=fetch.customer, error=str(error))
-        if paused_until > max(now, self._paused_until):
-            self._paused_until = paused_until
-            self.event("calls_paused", error=str(error), seconds=round(paused_until - now, 1))
+        self._paused(error, now, paused_until)
+
+    def feed_read(self, now: float) -> None:
+        self._counters.calls += 1
+        self._counters.feed_calls += 1
+        self._resumed(now)
+
+    def feed_failed(self, error: SourceError, now: float, paused_until: float) -> None:
+        self._counters.calls += 1
+        self._counters.feed_calls += 1
+        if isinstance(error, TokenRenewed):
+            self.event("token_renewed", why=str(error.explanation) or None)
+            return
+        self._counters.calls_failed += 1
+        self.event("feed_failed", error=str(error))
+        self._paused(error, now, paused_until)
 
     def batch_held(self, batch: Batch) -> None:
         """A page was understood; what is counted here is true whether it is committed or read again."""
@@ -92,6 +142,7 @@ class Journal:
         dead_letters = [letter for batch in commit.batches for letter in batch.dead_letters]
         self._counters.commits += 1
         self._counters.activities_published += len(records)
+        self._counters.activities_announced += sum(len(batch.records) for batch in commit.batches if batch.announced)
         self._counters.activities_known += sum(batch.known for batch in commit.batches)
         self._counters.dead_letters += len(dead_letters)
         for record in records:
@@ -142,6 +193,11 @@ class Journal:
     def partition_failed(self, partition: int, error: LogError, failures: int) -> None:
         self._counters.commit_failures += 1
         self.event("partition_failed", partition=partition, error=str(error), failures=failures)
+
+    def _paused(self, error: SourceError, now: float, paused_until: float) -> None:
+        if paused_until > max(now, self._paused_until):
+            self._paused_until = paused_until
+            self.event("calls_paused", error=str(error), seconds=round(paused_until - now, 1))
 
     def _resumed(self, now: float) -> None:
         if self._paused_until > float("-inf") and now >= self._paused_until:

@@ -5,7 +5,7 @@ instants of our own clock are seconds (`float`) of the one clock that the worker
 """
 
 from collections.abc import Mapping
-from typing import NewType
+from typing import Literal, NewType
 
 import msgspec
 
@@ -75,6 +75,18 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     limit: int = PAGE_ACTIVITIES_MAX
 
 
+Whose = Literal["ours", "another's", "nobody's"]
+"""Who reads a customer: this process, another replica, or nobody."""
+
+
+class Hint(msgspec.Struct, frozen=True, gc=False):
+    """A sign that a customer did something: a reason to read it sooner, and nothing else."""
+
+    customer: CustomerId
+    at_ms: int | None
+    """When that was, by the server's time; `None`: not said."""
+
+
 class Rates(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of how often one customer acts, as of its last read; `core/rates.py` alone knows what to make of it."""
 
@@ -119,6 +131,38 @@ class Learned(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pool: Pool = Pool()
     price: float = 1.0
     """Of a call, in units of what a customer at the mean rate is worth one round after its last read; so it outlives new customers and budgets."""
+    slots: float = 1.0
+    """The mean time between calls, where that of the budget's pace is 1."""
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One entry of the change feed: a customer that was changed."""
+
+    names: tuple[CustomerId, ...]
+    """Its ids, Voucherify's and the source's: it may be watched under either."""
+    updated_at_ms: int
+
+
+class Changes(msgspec.Struct, frozen=True, gc=False):
+    """One answer of the change feed."""
+
+    changes: tuple[Change, ...]
+    quota: Quota = Quota()
+    server_time: float | None = None
+
+
+class Feed(msgspec.Struct, frozen=True, gc=False):
+    """How the change feed stands; `core/feed.py` alone knows what to make of it. It rides with partition 0."""
+
+    read_to_ms: int | None = None
+    """The newest `updated_at` that was seen; `None`: it was never read."""
+    called_at: float | None = None
+    announced: float = 0.0
+    """New activities that the reads have brought which it prompted, the older ones counting less."""
+    seconds: float = 0.0
+    """The time over which they were counted, likewise."""
+    not_before: float = 0.0
+    """It could not be read, and is not asked before then."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -160,6 +204,8 @@ class Ownership(msgspec.Struct, frozen=True, gc=False):
     owner: str
     ledger: Ledger
     learned: Learned = Learned()
+    feed: Feed | None = None
+    """Of partition 0's owner, where the change feed is read."""
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -211,6 +257,17 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
     """What the walk stands on: `base`, or for a new customer where it begins."""
 
 
+class FeedCall(msgspec.Struct, frozen=True, gc=False):
+    """The order to ask the change feed, in one call."""
+
+    partition: int
+    """In whose budget it is spent."""
+    since_ms: int
+    """Who was changed after this instant."""
+    at: float
+    limit: int = PAGE_ACTIVITIES_MAX
+
+
 class Wait(msgspec.Struct, frozen=True, gc=False):
     """The order to do nothing until an instant (`inf`: until something else happens)."""
 
@@ -230,6 +287,8 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     dead_letters: tuple[DeadLetter, ...] = ()
     walk: Walk | None = None
     """Where this read goes on after the commit; `None`: it is complete."""
+    announced: bool = False
+    """A hint had prompted this read."""
     lesson: Lesson = NO_LESSON
     """What its records teach beyond this customer; counts once they are committed."""
     known: int = 0

@@ -10,7 +10,7 @@ from poller.setting import Declared
 ENV_PATH = Path("config/poller.env")
 MARKDOWN_PATH = Path("docs/settings.md")
 
-TITLES = {"voucherify": "The API", "kafka": "Kafka", "budget": "The budget", "": "What is read, and the process"}
+TITLES = {"voucherify": "The API", "kafka": "Kafka", "budget": "The budget", "webhook": "Webhooks", "": "What is read, and the process"}
 
 _NOTES = (
     "An empty value means unset. What is unknown, malformed or contradictory is refused at start, all at once. "

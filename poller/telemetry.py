@@ -42,6 +42,9 @@ EventName = Literal[
     "endpoint_cannot_be_followed",
     "deprecated_endpoint",
     "customer_failed",
+    "feed_failed",
+    "webhook_refused",
+    "hints_unshared",
     "calls_paused",
     "calls_resumed",
     "token_renewed",
@@ -85,6 +88,11 @@ EVENTS: Mapping[EventName, Event] = {
     "endpoint_cannot_be_followed": Event(logging.ERROR, "The endpoint ignores order or start_date: not everything can be read from it."),
     "deprecated_endpoint": Event(logging.WARNING, "The API announces the end of this endpoint: see POLLER_VOUCHERIFY_ENDPOINT."),
     "customer_failed": Event(logging.WARNING, "A customer could not be read; its cursor stays, and it is tried again later."),
+    "feed_failed": Event(
+        logging.WARNING, "The change feed could not be read; it is tried again later, and customers are read without its hints."
+    ),
+    "webhook_refused": Event(logging.WARNING, "A webhook is not signed as it should be, or cannot be read; said once a minute at most."),
+    "hints_unshared": Event(logging.WARNING, "Hints cannot be passed on to other replicas, nor heard from them; tried again."),
     "calls_paused": Event(logging.WARNING, "No call is made until the instant given, or until somebody mends what is named."),
     "calls_resumed": Event(logging.INFO, "Calls are made again."),
     "token_renewed": Event(logging.INFO, "One call went into an OAuth access token."),
@@ -124,6 +132,8 @@ METRICS: Mapping[str, str] = {
     "calls": "Calls made to the API, whatever came of them.",
     "calls_failed": "Calls that brought no page.",
     "pages": "Pages received and decoded.",
+    "feed_calls": "Calls made to the change feed; they are among the calls.",
+    "activities_announced": "Activities published by reads of customers that were hinted at before.",
     "activities_published": "Activities committed to the activities topic.",
     "activities_known": "Activities received that had been published before.",
     "dead_letters": "Entries committed to the dead-letter topic.",
@@ -132,6 +142,17 @@ METRICS: Mapping[str, str] = {
     "commits": "Transactions committed.",
     "commit_failures": "Transactions that failed, or of which it is not known.",
     "commits_undone": "Restores that held less than had been confirmed.",
+    "hints_received": "Webhooks taken.",
+    "hints_forged": "Webhooks refused for their signature.",
+    "hints_unreadable": "Webhooks refused as they could not be read.",
+    "hints_repeated": "Webhooks that had come before.",
+    "hints_unknown": "Webhooks taken of which no customer is watched.",
+    "hints_forwarded": "Hints passed on to other replicas.",
+    "hints_heard": "Hints of other replicas for customers that are read here.",
+    "hints_used": "Reads made because of a hint, of a webhook or of the change feed.",
+    "hints_useful": "Those of them that found what was announced.",
+    "hints_refused": "Hints not followed, as hints had not been worth enough of late.",
+    "hints_dropped": "Webhooks and hints dropped as there were too many.",
     "freshness": "Seconds from an activity's created_at to its commit.",
 }
 
@@ -174,6 +195,8 @@ class Counters:
     calls: int = 0
     calls_failed: int = 0
     pages: int = 0
+    feed_calls: int = 0
+    activities_announced: int = 0
     activities_published: int = 0
     activities_known: int = 0
     dead_letters: int = 0
@@ -182,6 +205,17 @@ class Counters:
     commits: int = 0
     commit_failures: int = 0
     commits_undone: int = 0
+    hints_received: int = 0
+    hints_forged: int = 0
+    hints_unreadable: int = 0
+    hints_repeated: int = 0
+    hints_unknown: int = 0
+    hints_forwarded: int = 0
+    hints_heard: int = 0
+    hints_used: int = 0
+    hints_useful: int = 0
+    hints_refused: int = 0
+    hints_dropped: int = 0
     freshness: Histogram = field(default_factory=Histogram)
 
 

@@ -28,10 +28,13 @@ from poller.journal import Journal
 from poller.model import (
     Assigned,
     Batch,
+    Changes,
     Commit,
     Confirmed,
     CustomerId,
+    FeedCall,
     Fetch,
+    Hint,
     MembershipEvent,
     Ownership,
     Page,
@@ -39,6 +42,7 @@ from poller.model import (
     Response,
     Restored,
     Wait,
+    Whose,
 )
 from poller.telemetry import EventName
 
@@ -65,6 +69,12 @@ class Source(Protocol):
         """Make one call. Raises `SourceError`, and nothing else; bounded in time and in bytes."""
 
     def decode(self, response: Response) -> Page:
+        """Raises `Undecodable`, and nothing else."""
+
+    async def fetch_changes(self, call: FeedCall) -> Response:
+        """One call of the change feed, like `fetch`."""
+
+    def decode_changes(self, response: Response) -> Changes:
         """Raises `Undecodable`, and nothing else."""
 
 
@@ -159,6 +169,13 @@ class Worker:
         """Something that the engine was told from outside, such as another watched set, may make somebody due."""
         self._bell.ring()
 
+    def hinted(self, hint: Hint) -> Whose:
+        """A customer may have something new. May be called at any time; where it is read by another replica, nothing is done about it here."""
+        ours = self._engine.hinted(hint.customer, self._clock(), hint.at_ms)
+        self._journal.hints_stand(self._engine.hints)
+        self._bell.ring()
+        return "ours" if ours else "another's" if self._engine.watches(hint.customer) else "nobody's"
+
     def live(self) -> tuple[bool, str]:
         """Whether the loop turns."""
         late = self._clock() - self._turned_at
@@ -209,6 +226,9 @@ class Worker:
                 case Fetch() as fetch:
                     tasks.start_soon(self._carry_out, fetch)
                     await checkpoint()
+                case FeedCall() as call:
+                    tasks.start_soon(self._ask_feed, call)
+                    await checkpoint()
                 case Wait(until=until):
                     await self._bell.wait(min(until - now, TURN_SECONDS_MAX))
 
@@ -226,6 +246,19 @@ class Worker:
             self._journal.page_received(fetch, page, now)
         if batch is not None:
             self._journal.batch_held(batch)
+        self._bell.ring()
+
+    async def _ask_feed(self, call: FeedCall) -> None:
+        try:
+            changes = self._source.decode_changes(await self._source.fetch_changes(call))
+        except SourceError as error:
+            now = self._clock()
+            self._engine.feed_failed(call, error, now)
+            self._journal.feed_failed(error, now, self._engine.paused_until)
+        else:
+            now = self._clock()
+            self._engine.changes_received(call, changes, now)
+            self._journal.feed_read(now)
         self._bell.ring()
 
     async def _finish(self) -> None:
@@ -349,6 +382,7 @@ class Worker:
         now = self._clock()
         self._engine.committed(commit, now)
         self._journal.committed(commit, began, now)
+        self._journal.hints_stand(self._engine.hints)
         self._journal.cycle(self._engine.cycle_stands(now))
         self._bell.ring()
 

@@ -3,6 +3,7 @@
 On starlette and uvicorn, inside the caller's task group. Nothing here changes anything, and no access is logged: a path may name a person.
 """
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from poller.core.budget import CycleStands
 from poller.core.standing import Standing
@@ -28,6 +30,8 @@ CONNECTIONS_MAX = 64
 SHUTDOWN_SECONDS_MAX = 2
 KEEP_ALIVE_SECONDS = 5
 REQUEST_HEAD_BYTES_MAX = 16384
+REQUEST_SECONDS_MAX = 3.0
+"""For a request to come, from the connection's beginning or the answer before."""
 
 
 def make_app(
@@ -82,6 +86,25 @@ def _http_error(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
 
+class Impatient(H11Protocol):
+    """Ends connections on which no whole request comes in time, so that those who say nothing hold up nobody who does."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_request()
+
+    def _await_request(self) -> None:
+        self.loop.call_later(REQUEST_SECONDS_MAX, self._end_unless_asked, self.cycle)
+
+    def _end_unless_asked(self, answered: object) -> None:
+        if self.cycle is answered:
+            self.transport.close()
+
+
 class _Server(uvicorn.Server):
     """uvicorn without handlers of its own: signals are the caller's, and stopping is cancellation."""
 
@@ -98,13 +121,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: Starlette, host: str, port: int, *, started: Callable[[int], None] | None = None) -> None:
-    """Serve until cancelled; then end what is under way, within some seconds. Asyncio only.
+async def serve(
+    app: Starlette, host: str, port: int, *, started: Callable[[int], None] | None = None, connection: type[asyncio.Protocol] = Impatient
+) -> None:
+    """Serve until cancelled; then end what is under way, within some seconds. Asyncio only. `connection`: what uvicorn makes of each.
 
     Port 0: any free one. `started` is told the port once requests are taken. Raises `OSError` where the address cannot be had.
     """
     listener = await _listen(host, port)
-    server = _Server(_config(app), lambda: started(listener.getsockname()[1]) if started else None)
+    server = _Server(_config(app, connection), lambda: started(listener.getsockname()[1]) if started else None)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_run, server, listener)
@@ -136,13 +161,13 @@ async def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: Starlette) -> uvicorn.Config:
+def _config(app: Starlette, connection: type[asyncio.Protocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         access_log=False,
         log_config=None,
         lifespan="off",
-        http="h11",
+        http=connection,
         ws="none",
         server_header=False,
         proxy_headers=False,

@@ -58,6 +58,9 @@ REJECTED = Backoff(first_seconds=60, longest_seconds=3_600)
 OUTAGE = Backoff(first_seconds=1, longest_seconds=60)
 """The API fails whoever is asked for: every call waits."""
 
+OF_ALL_CALLS = (Limited, TokenRefused, TokenUnavailable)
+"""What stops every call, whatever was asked."""
+
 TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone, Redirected, TokenRefused)
 """No call will be answered until somebody mends credentials, permissions, plan or endpoint."""
 

@@ -24,6 +24,8 @@ RECENT_ID_OVERHEAD_BYTES = 32
 FEW_IDS = 64
 """So few ids cannot reach the bound, however long each may be: most customers are not worth measuring."""
 
+EVERY_INSTANT_MS = 2**63
+
 
 class Sifted(msgspec.Struct, frozen=True, gc=False):
     """A page, sorted into what is to be done with its entries."""
@@ -65,6 +67,8 @@ def sift(
             continue
         key = key_of(entry)
         if key in remembered:
+            # It may be dated anew, and must not be forgotten before the cursor has passed that.
+            remembered[key] = max(remembered[key], created_at_ms)
             known += 1
             continue
         remembered[key] = created_at_ms

@@ -5,6 +5,7 @@ It is told the time and what happened, and returns orders:
     next(now)                       → Fetch: make this call | Wait
     page_received(fetch, page, now) → Batch: what the page brought, held until it is committed
     fetch_failed(fetch, error, now)   the customer, or every call, waits
+    hinted(customer, now)             it is read next; hints come from the change feed (FeedCall, changes_received) and from outside
     commit(partition, now)          → Commit: publish these batches in one transaction | Wait
     committed(commit, now)            the checkpoints move; the customers are scheduled again
 
@@ -16,17 +17,18 @@ the log holds; a held batch survives that if it was built on the very checkpoint
 import hashlib
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import reduce
 
-import msgspec
 from msgspec.structs import replace
 
-from poller.core import backoff, cursor, dedupe, ownership, walk
-from poller.core.budget import Budget, Cycle, CycleStands, Terms
+from poller.core import backoff, cursor, dedupe, feed, ownership, walk
+from poller.core.budget import Budget, CycleStands, Terms
 from poller.core.cursor import ServerClock
 from poller.core.freshness import Reading
+from poller.core.hints import Hints
 from poller.core.owned import Customer, Held, Owned
+from poller.core.policy import Policy
 from poller.core.schedule import Schedule
 from poller.core.standing import Standing, State, next_call
 from poller.errors import CustomerUnknown, Rejected, SourceError, TokenRenewed, TooLarge
@@ -34,16 +36,19 @@ from poller.model import (
     NO_LESSON,
     Activity,
     Batch,
+    Changes,
     Checkpoint,
     Commit,
     CustomerId,
-    DeadLetter,
+    Feed,
+    FeedCall,
     Fetch,
     Learned,
     Ledger,
     Lesson,
     Ownership,
     Page,
+    Quota,
     Rates,
     Restored,
     Wait,
@@ -59,6 +64,9 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 COMMIT_RECORDS_MAX = 5_000
 """Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
 
+PAGES_AT_ONCE_MAX = 20
+"""Pages of one read that go before all others; whoever has more shares the calls from then on, as a backfill does."""
+
 PAGES_REMEMBERED = 20
 """Pages by whose longest a full one is known; short ones are not among them. A server that caps its pages lower is understood after as many;
 where it does not, one read in twenty of those that show as much takes a call more.
@@ -66,31 +74,6 @@ where it does not, one read in twenty of those that show as much takes a call mo
 
 ERROR_CHARACTERS_MAX = 300
 """What is kept of a customer's last error, for whoever asks."""
-
-EVERY_INSTANT_MS = 2**63
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """What the settings decide about the core."""
-
-    start: str | int = "now"
-    """Where a customer without a checkpoint begins: `now`, `earliest`, or an instant in milliseconds."""
-    lookback_ms: int = 300_000
-    calls_limit: float = 60
-    calls_window_seconds: float = 60
-    cycle: Cycle | None = None
-    calls_in_flight_max: int = 4
-    staleness_seconds_max: float | None = None
-    """How long a customer may stay unread; `None`: twice as long as calling everybody takes."""
-    commit_seconds: float = 0.2
-    """The least time from the beginning of one commit to the next."""
-    lease_seconds: float = 5
-    """How long after a confirmed heartbeat calls may be made."""
-    application_id: str = "voucherify-activity-poller"
-    url: str = "https://api.voucherify.io"
-    endpoint: str = "activities"
-    owner: str = ""
-    """Who we are, for the ownership record."""
 
 
 class Engine:
@@ -106,7 +89,9 @@ class Engine:
         self._suspended: dict[int, Owned] = {}
         self._held: defaultdict[int, Held] = defaultdict(Held)
         self._in_flight: dict[CustomerId, Fetch] = {}
+        self._feed = feed.Reader()
         self._calls = 0
+        self.hints = Hints(policy.lookback_ms)
         self._server_clock = ServerClock()
         self._page_lengths: deque[int] = deque(maxlen=PAGES_REMEMBERED)
         self._failures = 0
@@ -134,7 +119,7 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return len(self._in_flight)
+        return len(self._in_flight) + (self._feed.call is not None)
 
     @property
     def customers(self) -> int:
@@ -178,6 +163,10 @@ class Engine:
         at = max(at, self._paused_until)
         return replace(told, state=state, due=due, calls_before=before, next_call_at=at)
 
+    def watches(self, customer_id: CustomerId) -> bool:
+        """Whether it is to be read, by whoever owns its partition."""
+        return customer_id in self._watched
+
     def unpublished(self, partition: int) -> bool:
         """Whether batches of this partition await their commit."""
         return bool(self._held[partition].batches)
@@ -201,19 +190,18 @@ class Engine:
 
     def ownership_refusal(self, restored: Restored) -> str | None:
         """Why a restored partition may not become ours; `None`: it may."""
-        return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0), Learned()))
+        return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))
 
     def ownership_differences(self, restored: Restored) -> list[str]:
         """What the operator should hear about how the last owner ran."""
-        return ownership.differences(restored.ownership, self._ownership(Ledger(level=0), Learned()))
+        return ownership.differences(restored.ownership, self._ownership(Ledger(level=0)))
 
     def undone(self, partition: int, restored: Restored) -> list[CustomerId]:
         """Whose last commit the log does not hold, though it had said so; to be asked before `assigned`. Only who suspended the partition can know.
 
         What of it was published, if anything, comes again: nothing is lost by that.
         """
-        suspended = self._suspended.get(partition)
-        known = {} if suspended is None else suspended.customers
+        known = self._suspended[partition].customers if partition in self._suspended else {}
         return [name for name, customer in known.items() if cursor.went_back(customer.checkpoint, restored.checkpoints.get(name))]
 
     def assigned(self, partition: int, restored: Restored, now: float) -> list[Batch]:
@@ -225,6 +213,8 @@ class Engine:
         learned = Learned() if restored.ownership is None else restored.ownership.learned
         schedule = Schedule(learned, self._terms.calls_per_second, self._policy.staleness_seconds_max)
         self._owned[partition] = Owned(customers, Budget.restore(self._terms, ledger, now), schedule)
+        if partition == 0 and self._policy.change_feed:
+            self._owned[partition].feed = (None if restored.ownership is None else restored.ownership.feed) or Feed()
         held = self._held[partition]
         dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]
         for batch in dropped:
@@ -261,7 +251,7 @@ class Engine:
 
     # Calls.
 
-    def next(self, now: float) -> Fetch | Wait:
+    def next(self, now: float) -> Fetch | FeedCall | Wait:
         """The next call, or until when there is none to make."""
         wait = self._hindrance(now)
         if wait is not None:
@@ -269,10 +259,14 @@ class Engine:
         until = math.inf
         for partition, owned in sorted(self._owned.items(), key=lambda item: (item[1].schedule.due_at(now), item[1].called)):
             owned.budget = owned.budget.refill(now)
-            at = max(owned.budget.available_at(now), owned.schedule.due_at(now))
+            available_at, feed_at = owned.budget.available_at(now), self._feed.due_at(owned)
+            if available_at <= now and feed_at <= now:
+                self._spend(owned, now)
+                return self._feed.order(owned, partition, self._server_clock.earliest(now) or now, now)
+            at = max(available_at, owned.schedule.due_at(now))
             if at <= now:
                 return self._fetch(partition, owned, now)
-            until = min(until, at)
+            until = min(until, at, max(available_at, feed_at))
         return Wait(until, "the budget, or until somebody is due")
 
     def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:
@@ -283,7 +277,7 @@ class Engine:
         if customer is None:
             return None
         customer.failures, customer.error = 0, ""
-        going = _timed(fetch, page, now)
+        going = walk.timed(fetch, page, now)
         server_ms = cursor.server_time_ms(going, self._server_clock)
         start = self._baseline(fetch, going, server_ms)
         if start is None:
@@ -303,14 +297,7 @@ class Engine:
         if isinstance(error, TooLarge) and (smaller := walk.fewer(fetch.walk)) is not None:
             self._go_on(fetch, smaller)
             return None
-        if isinstance(error, CustomerUnknown):
-            self._failures, self._refused = 0, ""  # the API is there, and takes our credentials
-        else:
-            self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
-        self._refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self._refused
-        wait = backoff.source_wait_seconds(error, self._failures)
-        if wait > 0:
-            self._pause(now + wait, str(error))
+        self._fail(error, now)
         customer = self._standing(fetch)
         if customer is None:
             return None
@@ -320,6 +307,36 @@ class Engine:
         customer.failures, customer.error = customer.failures + (wait > 0), str(error)[:ERROR_CHARACTERS_MAX]
         self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
         return None
+
+    # Hints.
+
+    def hinted(self, customer_id: CustomerId, now: float, at_ms: int | None = None) -> bool:
+        """It may have done something, at that instant of the server's: it is read next, as far as hints are worth it. False: it is not ours."""
+        owned = self._owned.get(ownership.partition_of(customer_id, self._partitions)) if self._owned else None
+        if owned is None or customer_id not in owned.schedule:
+            return False
+        owned.customers[customer_id].announced = True
+        self.hints.hinted(owned, customer_id, now, at_ms, self._calls)
+        return True
+
+    def changes_received(self, call: FeedCall, changes: Changes, now: float) -> list[CustomerId]:
+        """What the change feed says: who of ours is hinted at. Returned are those that are watched and not ours."""
+        self._feed.landed(call)
+        self._answered(changes.quota, changes.server_time, now)
+        owned = self._owned.get(call.partition)
+        happened = {} if owned is None else self._feed.heard(owned, call, changes)
+        watched = {name: at_ms for name, at_ms in happened.items() if name in self._watched}
+        ours = {name: at_ms for name, at_ms in watched.items() if self.hinted(name, now, at_ms)}
+        self._feed.prompted(ours)
+        return [name for name in watched if name not in ours]
+
+    def feed_failed(self, call: FeedCall, error: SourceError, now: float) -> None:
+        """The change feed was not answered. What concerns every call stops them, as with any."""
+        self._feed.landed(call)
+        if isinstance(error, backoff.OF_ALL_CALLS):
+            self._fail(error, now)
+        if call.partition in self._owned:
+            self._feed.failed(self._owned[call.partition], error, now)
 
     # Commits.
 
@@ -334,7 +351,8 @@ class Engine:
             return Wait(at, "commits")
         owned.commit_at = now + self._policy.commit_seconds
         owned.budget, ledger, grant = owned.budget.prepare(now, last)
-        return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), self._ownership(ledger, owned.schedule.learned), grant)
+        said = replace(self._ownership(ledger), learned=owned.schedule.learned, feed=owned.feed)
+        return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), said, grant)
 
     def committed(self, commit: Commit, now: float) -> None:
         """The transaction stands: the checkpoints move, and the customers are scheduled again."""
@@ -347,11 +365,36 @@ class Engine:
             customer.checkpoint, customer.walk = batch.checkpoint, batch.walk
             if batch.checkpoint.last_read is not None:
                 customer.last_read = batch.checkpoint.last_read
+            if batch.announced:
+                customer.announced = False
+            self._feed.read(self._owned.get(0), batch)
             if batch.checkpoint.rates is not None and batch.customer in owned.schedule:
                 owned.schedule.read(batch.customer, Reading(batch.checkpoint.rates, batch.lesson))
-            self._schedule(commit.partition, batch.customer, customer)
+            self._schedule(commit.partition, batch.customer, customer, self.hints.looked(batch, now, self._calls))
 
     # Inside.
+
+    def _answered(self, quota: Quota, server_time: float | None, now: float) -> None:
+        """The API is there; what it says of its quota is obeyed where nothing remains."""
+        self._failures, self._refused = 0, ""
+        if quota.remaining == 0:
+            self._pause(now + backoff.quota_wait_seconds(quota.resets_at, server_time), "nothing remains of the quota")
+
+    def _spend(self, owned: Owned, now: float) -> None:
+        owned.budget = owned.budget.spend(now)
+        self._calls += 1
+        owned.called = self._calls
+
+    def _fail(self, error: SourceError, now: float) -> None:
+        """A call failed for a reason that may concern every call."""
+        if isinstance(error, CustomerUnknown):
+            self._failures, self._refused = 0, ""  # the API is there, and takes our credentials
+        else:
+            self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
+        self._refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self._refused
+        wait = backoff.source_wait_seconds(error, self._failures)
+        if wait > 0:
+            self._pause(now + wait, str(error))
 
     def _divide(self) -> None:
         self._watched_by_partition = {}
@@ -385,7 +428,7 @@ class Engine:
             schedule.put_failed(customer_id, failed_until)
         elif customer.walk is None:
             schedule.put(customer_id)
-        elif customer.checkpoint is not None and customer.checkpoint.last_read is None:
+        elif customer.walk.calls >= PAGES_AT_ONCE_MAX or (customer.checkpoint is not None and customer.checkpoint.last_read is None):
             schedule.put_backfill(customer_id)
         else:
             schedule.put_page(customer_id)
@@ -393,7 +436,7 @@ class Engine:
     def _hindrance(self, now: float) -> Wait | None:
         if self._draining:
             return Wait(math.inf, "draining")
-        if len(self._in_flight) >= self._policy.calls_in_flight_max:
+        if self.in_flight >= self._policy.calls_in_flight_max:
             return Wait(math.inf, "calls in flight")
         if now >= self._lease_until:
             return Wait(math.inf, "membership is not confirmed")
@@ -409,26 +452,12 @@ class Engine:
         customer_id = owned.schedule.take(now)
         customer = owned.customers[customer_id]
         customer.scheduled = False
-        owned.budget = owned.budget.spend(now)
-        self._calls += 1
-        owned.called = self._calls
-        start = customer.checkpoint or self._start(now)
+        self._spend(owned, now)
+        start = customer.checkpoint or self._policy.begin(self._server_clock, now)
         going = customer.walk or Walk(sent=now, low_ms=start.cursor_ms)
         fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start)
         self._in_flight[customer_id] = fetch
         return fetch
-
-    def _start(self, now: float) -> Checkpoint:
-        """Where a customer without a checkpoint begins."""
-        match self._policy.start:
-            case "now":
-                return cursor.start_now(self._server_clock, self._policy.lookback_ms, now)
-            case "earliest":
-                return Checkpoint(cursor_ms=cursor.FROM_THE_BEGINNING_MS)
-            case int(instant_ms):
-                return Checkpoint(cursor_ms=instant_ms)
-            case other:
-                raise AssertionError(f"no such start: {other!r}")
 
     def _observe(self, page: Page, now: float) -> tuple[walk.Shown, int]:
         """Take note of what any page tells of the API, whoever it is about. The page as the walk sees it, and the longest of late."""
@@ -437,10 +466,8 @@ class Engine:
         if len(once) >= walk.PAGE_ACTIVITIES_SHORT:
             self._page_lengths.append(len(once))
         self._server_clock = self._server_clock.observe(page, now)
-        self._failures, self._refused = 0, ""
-        if page.quota.remaining == 0:
-            self._pause(now + backoff.quota_wait_seconds(page.quota.resets_at, page.server_time), "nothing remains of the quota")
-        return _shown(once, len(page.entries)), longest
+        self._answered(page.quota, page.server_time, now)
+        return walk.shown(once, len(page.entries)), longest
 
     def _sift(self, fetch: Fetch, page: Page, going: Walk, start: Checkpoint, server_ms: int | None) -> dedupe.Sifted:
         """What of the page is new. All that the first page shows to a customer that starts now had happened before, where a date tells when that was."""
@@ -450,7 +477,7 @@ class Engine:
             page.entries,
             start.cursor_ms,
             start.recent,
-            remember_until_ms=EVERY_INSTANT_MS if first_shown else start.baseline_ms,
+            remember_until_ms=dedupe.EVERY_INSTANT_MS if first_shown else start.baseline_ms,
             undated_ms=max(newest_ms, math.ceil(self._server_clock.latest(fetch.at) * 1000)) + self._policy.lookback_ms,
         )
 
@@ -488,7 +515,7 @@ class Engine:
     def _again(self, fetch: Fetch) -> None:
         """Order the same anew, before all others: in its turn, where every second call goes into a token, it might meet each and never be read."""
         customer, owned = self._standing(fetch), self._owned.get(fetch.partition)
-        if customer is not None and owned is not None:
+        if customer is not None and owned is not None and fetch.customer in owned.schedule:
             customer.scheduled = True
             owned.schedule.put_first(fetch.customer)
 
@@ -509,6 +536,8 @@ class Engine:
         recent, cursor_ms, dropped = dedupe.forget(sifted.recent, cursor_ms)
         stepped_ms = start.stepped_ms if outcome.stepped_ms is None else outcome.stepped_ms
         rates, lesson = self._learn(fetch, start, sifted.records, outcome)
+        standing = self._standing(fetch)
+        announced = standing is not None and standing.announced
         batch = Batch(
             customer=fetch.customer,
             partition=fetch.partition,
@@ -524,6 +553,7 @@ class Engine:
             records=sifted.records,
             dead_letters=sifted.dead_letters,
             walk=replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
+            announced=announced,
             lesson=lesson,
             known=sifted.known,
             gap=outcome.gap,
@@ -543,18 +573,8 @@ class Engine:
             return start.rates, NO_LESSON
         until = fetch.walk.sent if isinstance(outcome, walk.End) else min(fetch.walk.sent, outcome.low_ms / 1000)
         times = sorted(min(record.created_at_ms / 1000, until) for record in records)
-        reading = owned.schedule.reading(fetch.customer, times, until, self._known_since(times, until))
+        reading = owned.schedule.reading(fetch.customer, times, until, self._policy.known_since(times, until))
         return reading.rates, reading.lesson
-
-    def _known_since(self, times: list[float], until: float) -> float:
-        """Since when the first read of a customer tells all that it did."""
-        match self._policy.start:
-            case int(instant_ms):
-                return min(instant_ms / 1000, until)
-            case "earliest" if times:
-                return times[0]
-            case _:
-                return until
 
     def _commit_at(self, partition: int, owned: Owned, now: float) -> float:
         held = self._held[partition]
@@ -563,7 +583,7 @@ class Engine:
         owned.budget = owned.budget.refill(now)
         return max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._paused_until, owned.commit_at)
 
-    def _ownership(self, ledger: Ledger, learned: Learned) -> Ownership:
+    def _ownership(self, ledger: Ledger) -> Ownership:
         policy = self._policy
         return Ownership(
             application_id=policy.application_id,
@@ -573,26 +593,8 @@ class Engine:
             watched_hash=self._watched_hash,
             owner=policy.owner,
             ledger=ledger,
-            learned=learned,
         )
 
     def _pause(self, until: float, why: str) -> None:
         if until > self._paused_until:
             self._paused_until, self._paused_why = until, why
-
-
-def _timed(fetch: Fetch, page: Page, now: float) -> Walk:
-    """The walk, with the server's time at its first request, once that is answered."""
-    if fetch.walk.calls > 0 or page.server_time is None:
-        return fetch.walk
-    return replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
-
-
-def _shown(once: Mapping[str, Activity | DeadLetter], length: int) -> walk.Shown:
-    dated = [(key, entry.created_at_ms) for key, entry in once.items() if entry.created_at_ms is not None]
-    return walk.Shown(
-        keys=tuple(key for key, _ in dated),
-        instants_ms=tuple(at_ms for _, at_ms in dated),
-        ids=tuple(entry.id for entry in once.values() if isinstance(entry, Activity)),
-        length=length,
-    )

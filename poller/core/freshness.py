@@ -10,6 +10,10 @@ when one more slot (the time between two calls) would make it too late. As calls
 customers, B calls a second) each finds its slot. After an outage the queue takes every second call for a round of N/B, so that the due are not
 forgotten, and then every call until the bound holds again. Who was never called is overdue, and comes first in the queue.
 
+*The pace.* B is what the budget allows, or less where calls do not come as fast: the API is slow, tells us to wait as others use up the quota, or
+pages of the past take their part. With a B that is never reached everybody would be overdue all the time, and the queue would take every call.
+So it is learned from the time between calls.
+
 A customer that is called is away, and comes back with what was read (`put`), or to wait after a failure (`put_failed`).
 """
 
@@ -38,6 +42,12 @@ PRICE_WINDOW_CALLS, PRICE_WINDOW_ROUNDS = 1000, 2
 
 PRICE_MIN, PRICE_MAX = 1e-6, 1e6
 """In the unit of `Learned.price`."""
+
+PACE_CALLS_FIRST, PACE_CALLS_MIN = 20, 100
+"""The pace of calls is what it was over so many, more and more with each, up to a round of all customers; but at least so many then."""
+
+PACE_GAP_MAX = 0.1
+"""As long as that part of all these calls should take, and no longer, is a gap between two of them taken for: after an outage they are as before."""
 
 START_VISITS, START_EXPOSURE_SECONDS = 1.0, 28_800.0
 """What the fleet's rate of visits is taken for before there is other evidence: three a customer and day."""
@@ -85,7 +95,13 @@ class Freshness:
         assert calls_per_second > 0
         self._pool = learned.pool
         self._price = learned.price
-        self._calls_per_second = calls_per_second
+        self._slots = learned.slots
+        """What the time from one call to the next is on average, where the budget's pace makes it 1."""
+        self._paced = PACE_CALLS_FIRST
+        """Calls in that average."""
+        self._taken_at: float | None = None
+        """When the last call was made, if the time to the next says something."""
+        self._budget_calls_per_second = calls_per_second
         self._staleness_seconds_max = staleness_seconds_max
         self._places: OrderedDict[CustomerId, Place] = OrderedDict()
         """The queue: in the order of `called`, once sorted."""
@@ -121,12 +137,17 @@ class Freshness:
     @property
     def learned(self) -> Learned:
         """For a successor, beside each customer's rates."""
-        return Learned(self._pool, self._price)
+        return Learned(self._pool, self._price, self._slots)
+
+    @property
+    def calls_per_second(self) -> float:
+        """B: how many calls are really made, as far as the budget allows them."""
+        return self._budget_calls_per_second / max(1.0, self._slots)
 
     @property
     def round_seconds(self) -> float:
         """N/B: how long it takes to call everybody once."""
-        return len(self._places) / self._calls_per_second
+        return len(self._places) / self.calls_per_second
 
     @property
     def staleness_seconds(self) -> float:
@@ -159,7 +180,7 @@ class Freshness:
         place = self._places[customer]
         own = (place.due, place.entry)
         by_index = sum(entry == other.entry and (due, entry) < own for due, entry, other in self._index)
-        slots_left = math.ceil(max(0.0, place.called + self.staleness_seconds - now) * self._calls_per_second)
+        slots_left = math.ceil(max(0.0, place.called + self.staleness_seconds - now) * self.calls_per_second)
         in_queue = takewhile(lambda other: other is not place, self._queue().values())
         by_queue = max(slots_left, sum(other.entry > 0 and not other.waits for other in in_queue))
         return (place.due if place.waits else now), min(by_index, by_queue)
@@ -169,7 +190,7 @@ class Freshness:
     def pace(self, calls_per_second: float) -> None:
         """The budget's pace from now on; where it stands still, the last one holds."""
         if calls_per_second > 0:
-            self._calls_per_second = calls_per_second
+            self._budget_calls_per_second = calls_per_second
 
     def add(self, customer: CustomerId, rates: Rates | None, called: float = -math.inf, weight: float = 1.0, *, away: bool = False) -> None:
         """A new customer, or one restored: called last then, or never."""
@@ -202,6 +223,7 @@ class Freshness:
     def take(self, now: float) -> CustomerId:
         """Whom to call; only where `due_at` says now."""
         self._wake(now)
+        self._observe_pace(now)
         place = self._overdue(now) or self._earliest()
         if not place.prompted and place.rates.due is not None:
             self._observe_worth(place, now)
@@ -240,6 +262,7 @@ class Freshness:
     def put_failed(self, customer: CustomerId, until: float) -> None:
         """It comes back, but is not to be called before. What is known of it has not changed."""
         place = self._places[customer]
+        self._taken_at = None  # an outage is not the pace
         place.due, place.waits, place.prompted = until, True, True
         self._stand(place, self._waiting)
 
@@ -281,7 +304,7 @@ class Freshness:
         age, bound = now - head.called, self.staleness_seconds
         if age <= bound * LATE:
             self._outage_at = None
-            return head if age >= bound - 1 / self._calls_per_second else None
+            return head if age >= bound - 1 / self.calls_per_second else None
         if self._outage_at is None:
             self._outage_at = now
         self._queue_served = not self._queue_served or now - self._outage_at > self.round_seconds
@@ -303,6 +326,14 @@ class Freshness:
             self._places = OrderedDict((place.customer, place) for place in sorted(self._places.values(), key=lambda place: place.called))
             self._sorted = True
         return self._places
+
+    def _observe_pace(self, now: float) -> None:
+        """Another call is made: how many slots of the budget's pace it took since the last one."""
+        if self._taken_at is not None:
+            slots = (now - self._taken_at) * self._budget_calls_per_second
+            self._slots += (min(max(slots, 0.0), PACE_GAP_MAX * self._paced) - self._slots) / self._paced
+            self._paced = min(self._paced + 1, max(PACE_CALLS_MIN, len(self._places)))
+        self._taken_at = now
 
     def _observe_worth(self, place: Place, now: float) -> None:
         """What a call was worth moves the price, by no more than a factor of e in a window of calls."""

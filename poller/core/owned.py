@@ -4,13 +4,13 @@ import math
 
 from poller.core.budget import Budget
 from poller.core.schedule import Schedule
-from poller.model import Batch, Checkpoint, CustomerId, Walk
+from poller.model import Batch, Checkpoint, CustomerId, Feed, Walk
 
 
 class Customer:
     """What is known of one customer of an owned partition."""
 
-    __slots__ = ("checkpoint", "error", "failures", "last_read", "scheduled", "walk")
+    __slots__ = ("announced", "checkpoint", "error", "failures", "last_read", "scheduled", "walk")
 
     def __init__(self, checkpoint: Checkpoint | None, now: float = math.inf) -> None:
         """`now`: a last read that lies ahead of it, as another process may have written it by its own clock, says nothing; taken for now, it
@@ -23,6 +23,8 @@ class Customer:
         said = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
         self.last_read = said if said <= now else -math.inf
         self.scheduled = False
+        self.announced = False
+        """A hint came since its last read."""
 
 
 class Owned:
@@ -32,6 +34,8 @@ class Owned:
         self.customers = customers
         self.budget = budget
         self.schedule = schedule
+        self.feed: Feed | None = None
+        """Of partition 0, where the change feed is read."""
         self.commit_at = -math.inf
         """The earliest beginning of the next commit."""
         self.called = 0

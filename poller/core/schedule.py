@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from poller.core.freshness import Freshness, Reading
 from poller.model import CustomerId, Learned, Rates
 
+AHEAD_SECONDS = 1e9
+"""Whoever was hinted at is due before all others by so much: however late those are, the order among them stays."""
+
 
 class Schedule:
     """The watched customers of one partition. Each stands here at most once, and not while its call is under way: it is away then."""
@@ -44,6 +47,11 @@ class Schedule:
         for places in (self._pages, self._backfills):
             if customer in places:
                 places.remove(customer)
+
+    @property
+    def calls_per_second(self) -> float:
+        """What may be spent, as was last said."""
+        return self._freshness.calls_per_second
 
     def pace(self, calls_per_second: float) -> None:
         """The budget's, from now on."""
@@ -83,7 +91,18 @@ class Schedule:
         """More pages of the past wait: every second call."""
         self._backfills.append(customer)
 
+    def hint(self, customer: CustomerId, now: float) -> None:
+        """It has something new, as we are told: to be read before all who are only expected to, in the order of the hints, unless it failed.
+        Only where it is watched.
+        """
+        self._freshness.hint(customer, now - AHEAD_SECONDS)
+
     # Calls.
+
+    @property
+    def price(self) -> float:
+        """Of a call, in activity·seconds: the waiting that one more would end."""
+        return self._freshness.price
 
     def due_at(self, now: float) -> float:
         """When `take` has somebody; `now` if at once, `inf` if nobody stands here."""

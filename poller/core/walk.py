@@ -17,11 +17,12 @@ full ends the read, unless it leaves the cursor where it was: the server may hav
 no more. `tests/property` tries every reading of the API that we could think of.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import msgspec
 
-from poller.model import ActivityId, Query, Walk
+from poller.model import Activity, ActivityId, DeadLetter, Fetch, Page, Query, Walk
 
 
 class Way(IntEnum):
@@ -222,3 +223,20 @@ def _end_of_calls(walk: Walk) -> End:
     if walk.way == Way.AFTER_ID:
         return End(shown_to_ms=walk.low_ms, gap=True, stepped_ms=walk.low_ms)
     return End(shown_to_ms=walk.low_ms, gap=walk.gap, stepped_ms=walk.stepped_ms)
+
+
+def timed(fetch: Fetch, page: Page, now: float) -> Walk:
+    """The walk, with the server's time at its first request, once that is answered."""
+    if fetch.walk.calls > 0 or page.server_time is None:
+        return fetch.walk
+    return msgspec.structs.replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
+
+
+def shown(once: Mapping[str, Activity | DeadLetter], length: int) -> Shown:
+    dated = [(key, entry.created_at_ms) for key, entry in once.items() if entry.created_at_ms is not None]
+    return Shown(
+        keys=tuple(key for key, _ in dated),
+        instants_ms=tuple(at_ms for _, at_ms in dated),
+        ids=tuple(entry.id for entry in once.values() if isinstance(entry, Activity)),
+        length=length,
+    )

@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from poller import instant
+from poller.demo.objects import Customer
 from poller.demo.options import SimulatorOptions
 from poller.demo.quota import Verdict
 from poller.demo.readings import Listing
@@ -126,6 +128,15 @@ def page_body(listing: Listing, entries: list[bytes], successor: bool) -> bytes:
         tail |= {"has_more": listing.has_more, "more_starting_after": listing.more_starting_after}
     after = b"," + msgspec.json.encode(tail)[1:] if tail else b"}"
     return b'{"object":"list","data_ref":"data","data":[' + b",".join(entries) + b"]" + after
+
+
+def customers_body(changed: list[tuple[int, Customer]], total: int) -> bytes:
+    """`{object, data_ref, customers, total}`: customers with when each was last changed, in microseconds."""
+    entries = [
+        {"id": customer.id, "source_id": customer.source_id, "updated_at": instant.format(at_us // 1000), "object": "customer"}
+        for at_us, customer in changed
+    ]
+    return msgspec.json.encode({"object": "list", "data_ref": "customers", "customers": entries, "total": total})
 
 
 def read_request(scope: Mapping[str, Any], body: bytes) -> Request:

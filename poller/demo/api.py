@@ -28,6 +28,7 @@ from poller.demo.answers import (
     Request,
     bad_request,
     customer_not_found,
+    customers_body,
     date_header,
     limited,
     page_body,
@@ -214,7 +215,26 @@ class Simulator:
             return route_not_found(request) if self.options.accepts == "token" else None
         return self._route_problem(request) or FORBIDDEN.get(self.options.permission)
 
+    def _customers(self, request: Request) -> Answer:
+        """Who was changed after an instant; all of them are looked through, as nobody asks for it often."""
+        query, now = list_query("activities", request.parameters), self.clock()
+        since = query.starting_after_us or 0
+        there = [customer for customer in self.population.customers if customer.id not in self._erased]
+        changed = [(at, customer) for customer in there if (at := self._updated_at_us(customer, now)) is not None and at > since]
+        changed.sort(key=lambda change: change[0])
+        return Answer(200, customers_body(changed[: query.limit], len(changed)))
+
+    def _updated_at_us(self, customer: Customer, now: float) -> int | None:
+        """When an activity of those that move it last did so; `None`: never."""
+        for activity in reversed(self.population.activities(customer, now)):
+            moved_at = activity.shown_at + self.options.update_seconds
+            if moved_at <= now and moves_updated_at(self.options, activity):
+                return round(moved_at * 1_000_000)
+        return None
+
     def _route_problem(self, request: Request) -> Problem | None:
+        if is_customers_route(request):
+            return None if request.method == "GET" else route_not_found(request, 405)
         endpoint = endpoint_of(request)
         if endpoint is None:
             return route_not_found(request)
@@ -248,7 +268,7 @@ class Simulator:
                 raise Problem(*ERRORS[fault.choice % len(ERRORS)])
             if is_token_route(request):
                 return token_answer(self.tokens, request, self.options, self.clock())
-            return self._page(request, arrival, fault)
+            return self._customers(request) if is_customers_route(request) else self._page(request, arrival, fault)
         except Refused as refused:
             return bad_request(str(refused)).answer(arrival.request_id)
         except Problem as problem:
@@ -315,6 +335,16 @@ def endpoint_of(request: Request) -> Endpoint | None:
             return "activity"
         case _:
             return None
+
+
+def is_customers_route(request: Request) -> bool:
+    return request.segments == ("v1", "customers")
+
+
+def moves_updated_at(options: SimulatorOptions, activity: Stored) -> bool:
+    """By the activity's type, as it is with the API."""
+    drawn = blake2b(f"{options.seed}/updates/{activity.type}".encode(), digest_size=8).digest()
+    return int.from_bytes(drawn) < options.update_rate * 2**64
 
 
 def is_token_route(request: Request) -> bool:

@@ -74,6 +74,8 @@ class SimulatorOptions:
     late_rate: Annotated[float, customer("Activities that are shown only some time after their created_at.")] = 0.1
     late_seconds_mean: Annotated[float, customer("How much later on average (exponential).")] = 2.0
     late_seconds_max: Annotated[float, customer("How much later at most.")] = 8.0
+    update_rate: Annotated[float, customer("Of the types of activities, how many move the customer's updated_at.")] = 0.6
+    update_seconds: Annotated[float, customer("How long after the activity is shown.")] = 13.0
     tie_rate: Annotated[float, customer("Moments that leave several activities of the same millisecond and group_id.")] = 0.1
     tie_activities_max: Annotated[int, customer("How many such activities at most.")] = 4
     large_tie_rate: Annotated[float, customer("Moments that leave very many activities of the same millisecond.")] = 0.0

@@ -77,6 +77,17 @@ def needs(settings: KafkaSettings) -> tuple[Need, ...]:
     )
 
 
+def hints_needs(settings: KafkaSettings) -> tuple[Need, ...]:
+    """Beside these, where webhooks are taken. Without them everything goes on, but for hints to other replicas."""
+    topic = settings.hints_topic
+    return (
+        Need("Create", "topic", topic, "which is missing"),
+        Need("DescribeConfigs", "topic", topic, "which must be known to be there"),
+        Need("Read", "topic", topic, "from which it hears of others' webhooks"),
+        Need("Write", "topic", topic, "to which it writes what concerns others"),
+    )
+
+
 async def missing_permissions(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> list[Need]:
     """Those of `needs` that this user has not. What a topic that is missing needs is known only in part. Raises what aiokafka raises.
 

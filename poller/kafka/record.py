@@ -17,7 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from poller.errors import LogRefused
-from poller.model import Activity, Batch, Checkpoint, CustomerId, DeadLetter, Learned, Ledger, Ownership, Rates, Restored
+from poller.model import Activity, Batch, Checkpoint, CustomerId, DeadLetter, Feed, Learned, Ledger, Ownership, Rates, Restored
 
 OWNERSHIP_KEY: Final = b"\townership"
 """No customer id begins with a tab, for none holds a control character; kcat shows it as white space and a word."""
@@ -189,6 +189,7 @@ class _WrittenOwnership(msgspec.Struct, frozen=True, omit_defaults=False):
     owner: str
     ledger: Ledger
     learned: Learned = Learned()
+    feed: Feed | None = None
 
 
 class _Versioned(msgspec.Struct):
@@ -247,6 +248,7 @@ def decode_ownership(value: bytes) -> Ownership:
         owner=read.owner,
         ledger=read.ledger,
         learned=read.learned,
+        feed=read.feed,
     )
 
 

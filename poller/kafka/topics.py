@@ -27,6 +27,9 @@ CHECKPOINT_RECORD_BYTES_MAX = CHECKPOINT_BYTES_MAX + 8 * 1024
 DEAD_LETTER_RECORD_BYTES_MIN = 16 * HEADER_BYTES_MAX
 """Room for a dead letter's key and headers, and for some of what it is about."""
 
+HINTS_RETENTION_MS = 10 * 60 * 1000
+"""Nobody reads a hint that was written before they began."""
+
 EVERYWHERE_SECONDS_MAX = 15.0
 """A new topic is known to all brokers after a moment."""
 AGAIN_SECONDS = 0.2
@@ -41,11 +44,12 @@ class Wanted(msgspec.Struct, frozen=True):
     bytes_min: int = 0
     """The least `max.message.bytes`."""
     partitions_exactly: bool = False
+    retention_ms: int = RETENTION_MS
 
     @property
     def configs(self) -> dict[str, str]:
         if not self.compacted:
-            return {"cleanup.policy": "delete", "retention.ms": str(RETENTION_MS)}
+            return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
         return {
             "cleanup.policy": "compact",
             "segment.bytes": str(SEGMENT_BYTES),
@@ -73,6 +77,20 @@ def wanted_topics(settings: KafkaSettings) -> tuple[Wanted, Wanted, Wanted, Want
         Wanted(settings.watch_topic, 1, compacted=True, partitions_exactly=True),
         Wanted(settings.dead_letters_topic, 1, compacted=False, bytes_min=DEAD_LETTER_RECORD_BYTES_MIN),
     )
+
+
+def wanted_hints_topic(settings: KafkaSettings) -> Wanted:
+    """Only where webhooks are taken. However it is made, nothing can be lost by it."""
+    return Wanted(settings.hints_topic, 1, compacted=False, retention_ms=HINTS_RETENTION_MS)
+
+
+async def prepare_hints_topic(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> int:
+    """Create it where it is missing; the number of its partitions. Raises what aiokafka raises, and `LogUnavailable`."""
+    wanted = [wanted_hints_topic(settings)]
+    if not await describe(admin, wanted):
+        await create(admin, wanted, settings.replication_factor)
+        await _describe_all(admin, wanted)
+    return (await _count_partitions(admin, wanted))[settings.hints_topic]
 
 
 def faults_of(wanted: Wanted, configs: Configs, partitions: int) -> list[str]:

@@ -293,7 +293,8 @@ async def discard_producer(producer: AIOKafkaProducer) -> None:
         await _within(STOP_SECONDS_MAX, producer.stop())
         await _end_tasks(parts)
         await _within(CLOSE_SECONDS_MAX, producer.client.close())
-    _retrieve(producer._txn_manager._transaction_waiter)
+    if producer._txn_manager is not None:
+        _retrieve(producer._txn_manager._transaction_waiter)
     accumulator = producer._message_accumulator
     for batch in (*accumulator._pending_batches, *chain.from_iterable(accumulator._batches.values())):
         _retrieve(batch._drain_waiter)

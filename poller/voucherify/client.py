@@ -17,10 +17,11 @@ import anyio
 import httpx
 
 from poller.errors import SettingsError, SourceError, Unreachable
-from poller.model import Fetch, Page, Response
+from poller.model import Changes, FeedCall, Fetch, Page, Response
 from poller.voucherify import wire
 from poller.voucherify.auth import Revealing, TokenAuth
 from poller.voucherify.body import ACCEPT_ENCODING
+from poller.voucherify.changes import decode_changes, feed_target
 from poller.voucherify.failures import TEXT_CHARACTERS_MAX, failure
 from poller.voucherify.headers import Ending, clean, ending, quota, server_time
 from poller.voucherify.oauth import OAuth, unanswered, without_token
@@ -97,6 +98,10 @@ class VoucherifySource:
         """Make one call. Raises `SourceError`, and nothing else; bounded in time and in bytes."""
         return await self.ask(target(self._endpoint, fetch.customer, fetch.query))
 
+    async def fetch_changes(self, call: FeedCall) -> Response:
+        """The same for the change feed."""
+        return await self.ask(feed_target(call))
+
     async def ask(self, path: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
         """The same for any path, with its query; `heard` is handed the headers of the answer, whatever its status."""
         request = self._request(path)
@@ -113,6 +118,10 @@ class VoucherifySource:
     def decode(self, response: Response) -> Page:
         """Raises `Undecodable`, and nothing else."""
         return wire.decode(response)
+
+    def decode_changes(self, response: Response) -> Changes:
+        """Raises `Undecodable`, and nothing else."""
+        return decode_changes(response)
 
     def _request(self, path: str) -> httpx.Request:
         try:

@@ -31,15 +31,16 @@ def _beginning(endpoint: Endpoint, query: Query) -> str:
     if query.starting_after_ms is not None:
         if endpoint == "activity":
             raise Rejected("the endpoint `activity` has no `starting_after`")
-        return f"&starting_after={_date_time(query.starting_after_ms)}"
+        return f"&starting_after={encoded_date_time(query.starting_after_ms)}"
     if query.starting_after_id is not None:
         return f"&starting_after_id={_encoded(query.starting_after_id)}"
     if query.start_date_ms is not None:
-        return f"&start_date={_date_time(query.start_date_ms)}"
+        return f"&start_date={encoded_date_time(query.start_date_ms)}"
     return ""
 
 
-def _date_time(ms: int) -> str:
+def encoded_date_time(ms: int) -> str:
+    """An instant as a query's value. Raises `Rejected` where it is no date."""
     try:
         return _encoded(instant.format(ms))
     except OverflowError:

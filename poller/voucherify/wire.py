@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from poller import instant
-from poller.errors import Undecodable
+from poller.errors import TooLarge, Undecodable
 from poller.model import Activity, ActivityId, DeadLetter, Page, Response
 
 ID_CHARACTERS_MAX = 1024
@@ -38,6 +38,11 @@ PAGE_ENTRIES_MAX = 10_000
 
 BODY_COMMAS_MAX = 1_000_000
 """Bounds what the decoder may allocate before the entries can be counted; in the largest body that is one comma every eight bytes."""
+
+BODY_BRACKETS_MAX = 1_000_000
+"""Lists and objects: bounds how long it takes to find out where each ends that is nested too deeply, as nothing else is done meanwhile. A page
+of a hundred activities has some ten thousand.
+"""
 
 NESTED_PARTS_MAX = 400_000
 """Brackets and texts that are looked at to find where a value ends that is nested too deeply."""
@@ -68,8 +73,8 @@ class _NotJson(Exception):
 def decode(response: Response) -> Page:
     """The page that the answer holds. Raises `Undecodable`, and nothing else."""
     body = response.body.removeprefix(BYTE_ORDER_MARK)
-    if body.count(b",") > BODY_COMMAS_MAX:
-        raise Undecodable("too many values in one body")
+    if body.count(b",") > BODY_COMMAS_MAX or body.count(b"[") + body.count(b"{") > BODY_BRACKETS_MAX:
+        raise TooLarge("too many values in one body")
     try:
         entries = tuple(_quick(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NotJson):

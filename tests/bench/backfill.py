@@ -20,7 +20,8 @@ from anyio.lowlevel import checkpoint
 
 from poller.app import make_clock
 from poller.config import KafkaSettings
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.demo.answers import page_body
 from poller.demo.broker import broker
 from poller.demo.options import SimulatorOptions
@@ -29,7 +30,7 @@ from poller.demo.population import make_activity, make_customer
 from poller.demo.readings import Listing
 from poller.journal import Journal
 from poller.kafka.log import KafkaLog
-from poller.model import PAGE_ACTIVITIES_MAX, CustomerId, Fetch, Page, Response
+from poller.model import PAGE_ACTIVITIES_MAX, Changes, CustomerId, FeedCall, Fetch, Page, Response
 from poller.telemetry import Telemetry
 from poller.voucherify import wire
 from poller.worker import Worker
@@ -80,6 +81,12 @@ class Bodies:
 
     def decode(self, response: Response) -> Page:
         return wire.decode(response)
+
+    async def fetch_changes(self, call: FeedCall) -> Response:
+        raise AssertionError("nobody reads the change feed here")
+
+    def decode_changes(self, response: Response) -> Changes:
+        raise AssertionError("nobody reads the change feed here")
 
 
 class Silent:

@@ -9,7 +9,8 @@ import gc
 import tracemalloc
 from collections.abc import Iterator
 
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.kafka.record import Found, encode_checkpoint, restored_of
 from poller.model import Checkpoint, Commit, CustomerId, Fetch, Page, Rates, Restored
 from tests.bench.figures import Figure

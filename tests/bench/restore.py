@@ -15,7 +15,8 @@ import anyio
 
 from poller.app import make_clock
 from poller.config import KafkaSettings
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.demo.broker import broker
 from poller.kafka.log import KafkaLog
 from poller.model import Batch, Checkpoint, CustomerId

@@ -133,7 +133,7 @@ async def come_and_go(world: World) -> None:
     else:
         leaving = world.random.choice(world.running)
         leaving.send(world.random.choice((signal.SIGTERM, signal.SIGKILL)))
-    await world.recovered(changed_at)
+    await world.recovered(changed_at, published=True)
     await anyio.sleep(world.random.uniform(1, 3))
 
 

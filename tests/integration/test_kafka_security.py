@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,19 @@ from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFai
 from poller.commands.check import kafka_findings
 from poller.config import KafkaSettings
 from poller.errors import LogRefused
+from poller.journal import Journal
+from poller.kafka.hints import KafkaHints
 from poller.kafka.log import KafkaLog
-from poller.model import Activity, ActivityId, Assigned, Batch, Checkpoint, CustomerId, DeadLetter, Ownership
+from poller.model import Activity, ActivityId, Assigned, Batch, Checkpoint, CustomerId, DeadLetter, Hint, Ownership, Whose
 from poller.secret import Secret
+from poller.telemetry import Telemetry
 from tests.support.acls import Acl, advised, documented_acls, documented_topics
 from tests.support.builders import ownership
 from tests.support.guarded import PASSWORD, Guarded, SuperUser, guarded_broker
 from tests.support.processes import CANARY, Deployment, busy, inherited, one_error, served
 from tests.support.topics import all_published, reading
 from tests.support.waiting import until
+from tests.support.world import Told
 
 pytestmark = [
     pytest.mark.anyio,
@@ -38,6 +43,7 @@ URL = "https://api.example.com"
 CREATOR = documented_acls("The poller that creates its topics")
 POLLER = documented_acls("The poller with topics made beforehand")
 READER = documented_acls("A consumer of the activities")
+WEBHOOKS = documented_acls("A poller that takes webhooks")
 TOPICS = documented_topics("The poller with topics made beforehand")
 WRONG = Secret("not-the-password-7c4d")
 
@@ -306,6 +312,59 @@ async def test_a_running_poller_says_the_line_of_the_check_and_goes_on_once_the_
             await all_published(reader, api.simulator, within_seconds=20)
         assert await first.ended() == 0
         assert PASSWORD not in first.output() + second.output()
+
+
+async def test_who_takes_webhooks_needs_each_documented_permission_and_no_other(guarded: Guarded) -> None:
+    settings = settings_of(guarded.login("poller"))
+    create, *others = WEBHOOKS
+    assert create.operation == "Create"
+    async with one_error(), SuperUser(guarded.super_user) as super_user:
+        await super_user.clear()
+        await super_user.grant(others)
+        await unshared(settings)
+        await super_user.grant([create])
+        await shared(settings)
+        await super_user.revoke([create])
+        await shared(settings)
+        for acl in others:
+            await super_user.revoke([acl])
+            await unshared(settings)
+            await super_user.grant([acl])
+            await shared(settings)
+
+
+@asynccontextmanager
+async def sharing(settings: KafkaSettings, heard: list[Hint], told: Told) -> AsyncIterator[KafkaHints]:
+    """One replica, which hears what it has sent itself."""
+
+    def hear(hint: Hint) -> Whose:
+        heard.append(hint)
+        return "ours"
+
+    hints = KafkaHints(settings, Journal(Telemetry(told)))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hints.share, hear)
+        yield hints
+        tasks.cancel_scope.cancel()
+
+
+async def shared(settings: KafkaSettings) -> None:
+    """Hints are written and heard, within a while: brokers learn of permissions one after the other."""
+    heard: list[Hint] = []
+    async with sharing(settings, heard, Told()) as hints:
+        await until(lambda: hints.send(Hint(CustomerId("c"), 1)) and heard, within_seconds=20)
+
+
+async def unshared(settings: KafkaSettings) -> None:
+    """It is said that this user may not."""
+    told = Told()
+    async with sharing(settings, [], told) as hints:
+
+        def denied() -> bool:
+            hints.send(Hint(CustomerId("c"), 1))
+            return any("uthoriz" in fields["error"] for name, fields in told.events if name == "hints_unshared")
+
+        await until(denied, within_seconds=20)
 
 
 async def test_a_consumer_needs_each_documented_permission_and_no_other(guarded: Guarded) -> None:

@@ -81,8 +81,51 @@ ROWS: dict[str, tuple[Row, ...]] = {
             f"{UNIT}/test_dedupe.py::test_an_id_that_stands_twice_on_a_page_is_published_once",
             f"{READINGS}[no dedupe inside a page]",
         ),
+        (
+            "an id that is dated anew is forgotten by its first date",
+            "            remembered[key] = max(remembered[key], created_at_ms)\n",
+            "            pass\n",
+            f"{UNIT}/test_dedupe.py::test_a_recent_id_is_remembered_by_the_latest_of_its_instants_and_not_published_again",
+        ),
+    ),
+    "poller/core/hints.py": (
+        (
+            "hints that find nothing cost nothing",
+            "        self._credit -= spends\n",
+            "",
+            f"{UNIT}/test_hints.py::test_hints_that_bring_nothing_soon_have_no_credit_left_but_a_small_share_of_all_calls",
+            "tests/simulation/test_webhooks.py::test_hints_that_are_all_wrong_cost_at_most_a_twentieth",
+        ),
+        (
+            "hints that are right earn nothing",
+            "            self._credit = min(self._credit + USEFUL_CALLS, CREDIT_MAX)\n",
+            "",
+            f"{UNIT}/test_hints.py::test_hints_that_are_right_are_all_followed",
+        ),
+        (
+            "what is known is read again",
+            "if happened_ms is not None and is_known(customer.checkpoint, happened_ms, self._lookback_ms):",
+            "if happened_ms is None:",
+            f"{UNIT}/test_hints.py::test_a_known_hint_takes_nothing",
+        ),
+        (
+            "what is shown late is not looked for again",
+            "        return now + AGAIN_SECONDS\n",
+            "        return None\n",
+            f"{UNIT}/test_hints.py::test_what_was_not_shown_yet_is_looked_for_once_more_after_a_moment",
+        ),
     ),
     "poller/core/walk.py": (
+        (
+            "the time of the last request",
+            "    if fetch.walk.calls > 0 or page.server_time is None:\n        return fetch.walk\n    return msgspec.structs.replace(fetch.walk, server_time=",
+            (
+                "    if page.server_time is None:\n        return msgspec.structs.replace(fetch.walk, sent=fetch.at)\n"
+                "    return msgspec.structs.replace(fetch.walk, sent=fetch.at, server_time="
+            ),
+            f"{UNIT}/test_engine.py::test_a_read_of_several_pages_began_with_its_first_request",
+            f"{READINGS}[the time of the last request]",
+        ),
         ("short is less than 100", "PAGE_ACTIVITIES_SHORT = 5", "PAGE_ACTIVITIES_SHORT = 100", f"{READINGS}[short is less than 100]"),
         (
             "any short page ends the read",
@@ -218,6 +261,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
     ),
     "poller/core/engine.py": (
         (
+            "very many pages go before all others",
+            "elif customer.walk.calls >= PAGES_AT_ONCE_MAX or (",
+            "elif (",
+            f"{UNIT}/test_engine.py::test_whoever_has_very_many_pages_shares_the_calls_from_some_page_on",
+        ),
+        (
             "the longest page is never forgotten",
             "self._page_lengths: deque[int] = deque(maxlen=PAGES_REMEMBERED)",
             "self._page_lengths: deque[int] = deque()",
@@ -282,16 +331,6 @@ ROWS: dict[str, tuple[Row, ...]] = {
             f"{UNIT}/test_engine.py::test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call",
         ),
         (
-            "the time of the last request",
-            "    if fetch.walk.calls > 0 or page.server_time is None:\n        return fetch.walk\n    return replace(fetch.walk, server_time=",
-            (
-                "    if page.server_time is None:\n        return replace(fetch.walk, sent=fetch.at)\n"
-                "    return replace(fetch.walk, sent=fetch.at, server_time="
-            ),
-            f"{UNIT}/test_engine.py::test_a_read_of_several_pages_began_with_its_first_request",
-            f"{READINGS}[the time of the last request]",
-        ),
-        (
             "pages are held without bound",
             "if pages >= HELD_PAGES_MAX or sum(held.bytes for held in self._held.values()) >= HELD_BYTES_MAX:",
             "if pages < 0:",
@@ -300,13 +339,13 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "a quota of which nothing remains is ignored",
-            "if page.quota.remaining == 0:",
+            "if quota.remaining == 0:",
             "if False:",
             f"{UNIT}/test_engine.py::test_a_quota_of_which_nothing_remains_stops_every_call_until_it_is_granted_anew",
         ),
         (
             "anybody's checkpoints are taken",
-            "return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0), Learned()))",
+            "return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))",
             "return None",
             f"{UNIT}/test_engine.py::test_a_partition_of_somebody_else_is_refused_and_differences_are_told",
         ),

@@ -9,6 +9,35 @@ SOCKETS = "tests/integration/test_source_sockets.py"
 Row = tuple[str, ...]
 
 ROWS: dict[str, tuple[Row, ...]] = {
+    "poller/voucherify/webhook.py": (
+        (
+            "any signature will do",
+            '    if not hmac.compare_digest(signature(secret, body).encode(), given.encode(errors="surrogateescape")):\n        raise Forged\n',
+            "    return\n",
+            "tests/unit/voucherify/test_webhook.py::test_what_was_changed_or_signed_by_another_is_forged",
+            "tests/property/test_fuzz_webhooks.py::test_whatever_is_signed_is_verified_by_its_signature_alone",
+        ),
+        (
+            "blanks in texts are left out too",
+            """rb'("(?:[^"\\\\]++|\\\\.)*+"?)|[ \\t\\r\\n]++'""",
+            """rb'("")|[ \\t\\r\\n]++'""",
+            "tests/unit/voucherify/test_webhook.py::test_only_insignificant_whitespace_is_left_out[blanks in texts]",
+        ),
+    ),
+    "poller/voucherify/inbox.py": (
+        (
+            "a webhook that comes again is a new one",
+            "        if event.id in self._ids:\n",
+            "        if event.id == self._ids:\n",
+            "tests/unit/voucherify/test_inbox.py::test_one_that_comes_again_brings_nothing_about",
+        ),
+        (
+            "hints at others' customers are kept to ourselves",
+            """        if whose == "another's":\n""",
+            """        if whose == "nobody":\n""",
+            "tests/unit/voucherify/test_inbox.py::test_ours_is_told_of_at_once_anothers_is_forwarded_and_nobodys_is_counted",
+        ),
+    ),
     "poller/kafka/log.py": (
         (
             "sends not awaited before the commit",
@@ -258,7 +287,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "a crowd of values is decoded",
-            'if body.count(b",") > BODY_COMMAS_MAX:',
+            'if body.count(b",") > BODY_COMMAS_MAX or body.count(b"[") + body.count(b"{") > BODY_BRACKETS_MAX:',
             "if False:",
             "tests/unit/voucherify/test_wire.py::test_what_is_no_page_is_undecodable_with_a_short_reason",
         ),

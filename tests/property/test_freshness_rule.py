@@ -84,6 +84,32 @@ def test_every_call_finds_a_customer_and_nobody_goes_unread_for_longer_than_the_
         calls.call(slot)
 
 
+@given(PLAYS, st.integers(2, 8))
+@settings(max_examples=30)
+def test_where_calls_come_slower_than_the_budget_allows_nobody_goes_unread_for_longer_than_they_can_help(play: Play, slots: int) -> None:
+    calls = Calls(play)
+    for call in range(400):
+        if call >= 300:
+            assert calls.oldest(call * slots) <= calls.freshness.staleness_seconds * 1.01 + slots
+        calls.call(call * slots)
+    round_seconds, bound = slots * play.customers, play.rounds_staleness * play.customers
+
+    assert calls.freshness.staleness_seconds == pytest.approx(max(bound, 1.1 * round_seconds), rel=0.02)
+
+
+@given(PLAYS, st.lists(st.floats(0.0, 1e6), max_size=60))
+@settings(max_examples=60)
+def test_whenever_calls_come_their_pace_is_positive_and_no_faster_than_the_budget(play: Play, gaps: list[float]) -> None:
+    freshness, now = Calls(play).freshness, 0.0
+    for gap in gaps:
+        now += gap
+        before = freshness.calls_per_second
+        customer = freshness.take(now)
+        freshness.put(customer)
+
+        assert 0.9 * before <= freshness.calls_per_second <= 1.0
+
+
 @given(PLAYS, st.integers(1, 5), st.integers(0, 300))
 @settings(max_examples=30)
 def test_a_read_of_many_pages_delays_nobody_by_more_than_its_further_pages(play: Play, pages: int, when: int) -> None:

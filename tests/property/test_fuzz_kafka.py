@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from poller.commands.inspect import Inspected, as_json, lines
 from poller.commands.tail_lines import Shown, json_line, readable_line
 from poller.core.budget import Budget, Cycle, Terms
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.errors import LogRefused, Rejected
 from poller.kafka.lookup import LookedUp
 from poller.kafka.record import (

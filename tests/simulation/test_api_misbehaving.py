@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from poller.config import Secret, VoucherifySettings
 from poller.core import backoff
-from poller.core.engine import Policy
+from poller.core.policy import Policy
 from poller.demo.answers import Answer, Request
 from poller.demo.options import SimulatorOptions
 from poller.demo.transport import SimulatorTransport

@@ -9,8 +9,9 @@ import pytest
 
 from poller.core import dedupe
 from poller.core.budget import Budget, Terms
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
 from poller.core.freshness import Freshness, Place
+from poller.core.policy import Policy
 from poller.errors import LogUnavailable, SourceError
 from poller.kafka.memory import MemoryLog, MemoryWriter
 from poller.kafka.record import Destination, records_of

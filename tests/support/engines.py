@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.model import Commit, CustomerId, Fetch, Restored, Wait
 
 NOW = 100_000.0

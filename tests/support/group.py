@@ -10,8 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-from poller.core.engine import HELD_PAGES_MAX, Engine, Policy
+from poller.core.engine import HELD_PAGES_MAX, Engine
 from poller.core.ownership import partition_of
+from poller.core.policy import Policy
 from poller.demo.readings import Readings, Stored
 from poller.errors import Rejected, SourceError
 from poller.model import Checkpoint, Commit, CustomerId, Fetch, Ownership, Restored, Wait
@@ -158,7 +159,7 @@ class Group:
         if isinstance(order, Wait):
             assert order.until > self.now
             return False
-        assert self.now < process.lease_until, "a call without a lease"
+        assert isinstance(order, Fetch) and self.now < process.lease_until, "a call without a lease"
         assert order.customer in self.watched
         assert order.partition == partition_of(order.customer, self.partitions)
         assert order.partition in process.epochs

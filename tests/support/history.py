@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, field
 from random import Random
 
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.demo.readings import Listing, ListQuery, Readings, Refused, Stored, list_activities
 from poller.errors import Rejected
 from poller.model import Activity, ActivityId, Batch, Checkpoint, Commit, CustomerId, Fetch, Ownership, Page, Query, Restored, Wait
@@ -134,6 +135,7 @@ class Reader:
             self.now += 0.5
             self.commit(at_once=True)
             order = self.engine.next(self.time)
+        assert isinstance(order, Fetch)
         return self.carry_out(order)
 
     def carry_out(self, fetch: Fetch) -> Batch | None:

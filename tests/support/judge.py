@@ -10,7 +10,8 @@ from random import Random
 from typing import Literal
 
 from poller.core import walk
-from poller.core.engine import PAGES_REMEMBERED, Policy
+from poller.core.engine import PAGES_REMEMBERED
+from poller.core.policy import Policy
 from poller.demo.readings import Readings, Stored
 from tests.support.history import EPOCH, Account, Reader, shuffled, stored
 

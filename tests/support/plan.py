@@ -23,6 +23,7 @@ class Plan:
     customers: int = 20
     replicas: int = 2
     partitions: int = 1
+    change_feed: bool = False
     calls_per_minute: float = 60
     calls_per_hour: float | None = None
     """Instead of the minute's."""

@@ -14,7 +14,8 @@ from anyio.abc import TaskGroup
 
 from poller.config import Secret, VoucherifySettings
 from poller.core.budget import Cycle
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.demo.api import Simulator
 from poller.demo.options import SimulatorOptions
 from poller.demo.transport import SimulatorTransport
@@ -74,7 +75,8 @@ class Process:
             app_token=Secret("simulator-app-token"),
         )
         self._source = VoucherifySource(settings, SimulatorTransport(world.simulator))
-        self.worker = Worker(self.engine, self._source, self.log, self.clock, Journal(Telemetry(self.told)))
+        self.telemetry = Telemetry(self.told)
+        self.worker = Worker(self.engine, self._source, self.log, self.clock, Journal(self.telemetry))
 
     def clock(self) -> float:
         """The time as this process has it."""
@@ -139,6 +141,7 @@ class World:
             calls_window_seconds=window_seconds,
             cycle=cycle_of(plan),
             calls_in_flight_max=plan.calls_in_flight_max,
+            change_feed=plan.change_feed,
             lease_seconds=plan.session_seconds / 2,
             url=URL,
             endpoint=plan.endpoint,

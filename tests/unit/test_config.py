@@ -327,7 +327,10 @@ def test_what_is_allowed_but_doubtful_is_said_with_its_numbers() -> None:
     assert "300 is 100 times POLLER_STALENESS_SECONDS_MAX=3" in warnings(loaded(STALENESS_SECONDS_MAX="3"))[0]
     assert "takes 1.0 seconds" in warnings(loaded(LOOKBACK_SECONDS="1", STALENESS_SECONDS_MAX="1"))[0]
     assert "clear text" in warnings(loaded(VOUCHERIFY_URL="http://api.example.com"))[0]
-    assert warnings(loaded(VOUCHERIFY_URL="http://127.0.0.1:8081")) == []
+    assert [warnings(loaded(VOUCHERIFY_URL=url)) for url in ("http://127.0.0.1:8081", "http://localhost", "http://[::1]:80")] == [[]] * 3
+    for host in ("localhost.example.com", "127.example.com", "127.0.0.1.example.com"):
+        assert "clear text" in warnings(loaded(VOUCHERIFY_URL=f"http://{host}"))[0]
+    assert "ahead: nothing that happens before is published" in warnings(loaded(START="2999-01-01T00:00:00Z"))[0]
 
 
 def test_contradictions_are_asked_for_once_each() -> None:

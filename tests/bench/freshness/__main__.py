@@ -1,15 +1,21 @@
-"""`python -m tests.bench.freshness`: play every case, exit 1 where the rule misses a goal. `--case CI-1` plays one; `--write` into docs/freshness.md."""
+"""`python -m tests.bench.freshness`: play every case, exit 1 where the rule misses a goal. `--case CI-1` plays one; `--write` into docs/freshness.md.
+
+Beside the cases there are `program`, `month` and `speed`.
+"""
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from typing import TypeVar
 
-from tests.bench.freshness.cases import CASES, POLICIES, THE_RULE, ZIPF, Case, arrival_seconds, decision_us, faults, played
-from tests.bench.freshness.document import DOCUMENT, DRAWING, Outcomes, Speed, drawing, measured, written
+from tests.bench.freshness.cases import CASES, POLICIES, THE_RULE, ZIPF, Case, arrival_seconds, decision_us, played
+from tests.bench.freshness.document import DOCUMENT, DRAWING, Measured, Outcomes, Speed, drawing, measured, written
 from tests.bench.freshness.harness import Outcome
+from tests.bench.freshness.month import measured_month
+from tests.bench.freshness.program import measured_program
 
 BUDGETS = (12.5, 25, 50, 100, 200)
 """Calls a minute for 1,000 customers: what is drawn."""
@@ -17,6 +23,7 @@ BUDGETS = (12.5, 25, 50, 100, 200)
 DRAWN = [Case(f"{budget:g} calls a minute", ZIPF, 1, budget, 2 * ZIPF.customers / budget, 3, 0.0) for budget in BUDGETS]
 
 Task = tuple[Case, str]
+Result = TypeVar("Result")
 
 
 def main() -> int:
@@ -27,18 +34,29 @@ def main() -> int:
     given = parser.parse_args()
     began = time.monotonic()
     cases = [case for case in CASES if given.case is None or case.name.startswith(given.case)]
-    outcomes = _played(_tasks(cases))
-    speed = _speed() if given.case in (None, "speed") else None
-    missed = [fault for (case, name), outcome in outcomes.items() if name == THE_RULE for fault in faults(case, outcome)]
-    missed += speed.faults() if speed else []
-    print(measured(cases, outcomes, speed, time.monotonic() - began))
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        program = pool.submit(_told, measured_program) if given.case in (None, "program") else None
+        month = pool.submit(_told, measured_month) if given.case in (None, "month") else None
+        outcomes = _played(pool, _tasks(cases))
+        by_budget = _played(pool, [(case, name) for case in DRAWN for name in POLICIES]) if given.write else {}
+        whole = Measured(outcomes, None if program is None else program.result(), None if month is None else month.result())
+    if given.case in (None, "speed"):
+        whole = whole._replace(speed=Speed(decision_us(), arrival_seconds()))  # nothing else runs
+    text = measured(cases, whole, time.monotonic() - began)
+    print(text)
     if given.write:
-        by_budget = _played([(case, name) for case in DRAWN for name in POLICIES])
         DRAWING.write_text(drawing(by_budget))
-        DOCUMENT.write_text(written(DOCUMENT.read_text(), measured(cases, outcomes, speed, time.monotonic() - began)))
+        DOCUMENT.write_text(written(DOCUMENT.read_text(), text))
+    missed = whole.faults()
     for fault in missed:
         print(f"missed: {fault}")
     return 1 if missed else 0
+
+
+def _told(measure: Callable[[], Result]) -> Result:
+    result = measure()
+    print(result, flush=True)
+    return result
 
 
 def _tasks(cases: Sequence[Case]) -> list[Task]:
@@ -48,19 +66,14 @@ def _tasks(cases: Sequence[Case]) -> list[Task]:
     return sorted(rule + others, key=lambda task: -task[0].calls_a_minute * task[0].workload.days)  # the longest first
 
 
-def _played(tasks: Sequence[Task]) -> Outcomes:
+def _played(pool: Executor, tasks: Sequence[Task]) -> Outcomes:
     outcomes: dict[Task, Outcome] = {}
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        running = {pool.submit(played, *task): task for task in tasks}
-        for done in as_completed(running):
-            case, name = running[done]
-            outcome = outcomes[case, name] = done.result()
-            print(f"{case.name}, seed {case.workload.seed}, {name}: {outcome}", flush=True)
+    running = {pool.submit(played, *task): task for task in tasks}
+    for done in as_completed(running):
+        case, name = running[done]
+        outcome = outcomes[case, name] = done.result()
+        print(f"{case.name}, seed {case.workload.seed}, {name}: {outcome}", flush=True)
     return outcomes
-
-
-def _speed() -> Speed:
-    return Speed(decision_us(), arrival_seconds())
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class Case(NamedTuple):
     p95_at_most: float = math.inf
     compared: bool = True
     """With everything else too, on the first seed."""
+    budget_a_minute: float | None = None
+    """What the budget allows, where calls come more slowly than that: the rule is told no more, and no bound but two rounds of what is made."""
 
     def of_seed(self, seed: int) -> "Case":
         return self._replace(workload=self.workload._replace(seed=seed))
@@ -50,6 +52,7 @@ CASES = (
     Case("CI-2 steeper", STEEPER, 5, 50, 40, 3, 2.65, 12.2),
     Case("CI-3 no bursts", ZIPF._replace(chance=0.0, amplitude=0.0), 3, 50, 40, 3, 5.30),
     Case("CI-4 rich", ZIPF, 2, 200, 10, 3, 0.80),
+    Case("CI-5 slow calls", ZIPF, 2, 50 / 3, 120, 3, 14.00, budget_a_minute=50),
     Case("full-1", FULL, 3, 100, 40, 7, 3.55, 16.2),
     Case("full-2 steeper", FULL_STEEPER, 3, 100, 40, 7, 2.20, 11.2),
     Case("big-1", BIG, 1, 1000, 40, 7, 2.80, compared=False),
@@ -126,7 +129,7 @@ def arrival_seconds() -> float:
 def _policy(case: Case, name: str, made: Population) -> Policy:
     customers, calls_a_minute = case.workload.customers, case.calls_a_minute
     made_by: dict[str, Callable[[], Policy]] = {
-        THE_RULE: lambda: learning(customers, calls_a_minute, case.staleness),
+        THE_RULE: lambda: learning(customers, case.budget_a_minute or calls_a_minute, None if case.budget_a_minute else case.staleness),
         THE_KNOWING_RULE: lambda: knowing(case.workload, made, calls_a_minute, case.staleness),
         SQUARE_ROOT: lambda: SquareRoot(made, calls_a_minute),
         HALVING: lambda: Halving(customers, calls_a_minute, case.staleness),

@@ -16,7 +16,9 @@ from tests.bench.freshness.cases import (
     faults,
 )
 from tests.bench.freshness.harness import Outcome
+from tests.bench.freshness.month import MONTH, Spent
 from tests.bench.freshness.plot import Line, Panel, svg
+from tests.bench.freshness.program import SCENE, USED_AT_LEAST, Measure
 
 DOCS = Path(__file__).parents[3] / "docs"
 DOCUMENT, DRAWING = DOCS / "freshness.md", DOCS / "freshness.svg"
@@ -36,16 +38,38 @@ class Speed(NamedTuple):
         return slow + ([f"an arrival takes {self.arrival_seconds:.2f} s > {ARRIVAL_SECONDS_AT_MOST:g}"] if late else [])
 
 
+class Measured(NamedTuple):
+    """All of it; `None`: that was not asked for."""
+
+    outcomes: Outcomes
+    program: Measure | None = None
+    month: Spent | None = None
+    speed: Speed | None = None
+
+    def faults(self) -> list[str]:
+        """What was missed."""
+        missed = [fault for (case, name), outcome in self.outcomes.items() if name == THE_RULE for fault in faults(case, outcome)]
+        missed += self.program.faults(SCENE) if self.program else []
+        missed += self.month.faults(MONTH) if self.month else []
+        return missed + (self.speed.faults() if self.speed else [])
+
+
 def written(page: str, measured: str) -> str:
     """The page, with what was measured between its markers."""
     before, rest = page.split(BEGIN)
     return f"{before}{BEGIN}\n{measured}{END}{rest.split(END)[1]}"
 
 
-def measured(cases: Sequence[Case], outcomes: Outcomes, speed: Speed | None, took_seconds: float) -> str:
-    lines = [f"Measured in {took_seconds / 60:.0f} minutes on: {machine()}.", "", *_goals(cases, outcomes), "", *_compared(cases, outcomes)]
-    if speed is not None:
-        lines += ["", *_speed(speed)]
+def measured(cases: Sequence[Case], whole: Measured, took_seconds: float) -> str:
+    lines = [f"Measured in {took_seconds / 60:.0f} minutes on: {machine()}."]
+    if cases:
+        lines += ["", *_goals(cases, whole.outcomes), "", *_compared(cases, whole.outcomes)]
+    for tabled in (
+        whole.program and _program(whole.program),
+        whole.month and _month(whole.month),
+        whole.speed and _speed(whole.speed),
+    ):
+        lines += ["", *tabled] if tabled else []
     return "\n".join(lines) + "\n"
 
 
@@ -76,7 +100,7 @@ def _goals(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
             [
                 case.name,
                 f"{case.workload.customers:,}",
-                f"{case.calls_a_minute:g}",
+                f"{case.calls_a_minute:.4g}" + (f" of {case.budget_a_minute:g}" if case.budget_a_minute else ""),
                 str(case.seeds),
                 _extent(means),
                 f"≤ {case.mean_at_most:.2f}",
@@ -84,7 +108,7 @@ def _goals(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
                 _extent(p95s),
                 f"≤ {case.p95_at_most:g}" if math.isfinite(case.p95_at_most) else "",
                 f"{max(out.staleness for out in of_rule):.2f}",
-                f"≤ {case.staleness + 1 / case.calls_a_minute:g}",
+                f"≤ {case.staleness + 1 / case.calls_a_minute:.6g}",
                 "**missed**" if missed else "met",
             ]
         )
@@ -113,6 +137,35 @@ def _compared(cases: Sequence[Case], outcomes: Outcomes) -> list[str]:
         "",
         *table(["", *(case.name for case in chosen)], rows),
     ]
+
+
+def _program(program: Measure) -> list[str]:
+    longest = SCENE.staleness + 1 / SCENE.paced
+    rows = [
+        ["mean delay, until the commit", f"{program.mean:.2f} min", f"{program.harness.mean:.2f} min ± {SCENE.off_at_most:.0%}"],
+        ["95th percentile", f"{program.p95:.1f} min", f"{program.harness.p95:.1f} min"],
+        ["staleness", f"{program.staleness:.2f} min", f"≤ {longest:.2f} min, and a second"],
+        ["calls made, of those that the budget allows", f"{program.used:.1%}", f"≥ {USED_AT_LEAST:.0%}"],
+        ["calls in any minute", str(program.calls_in_window_max), f"≤ {SCENE.calls_a_minute}"],
+        ["activities lost, twice or invented", str(program.unsettled), "0"],
+    ]
+    workload = SCENE.workload
+    what = f"The whole program, {workload.customers} customers, {SCENE.calls_a_minute} calls a minute, {workload.days} days"
+    return table([what, "", "harness, or goal"], rows)
+
+
+def _month(month: Spent) -> list[str]:
+    rows = [
+        ["calls", f"{month.calls:,}", f"≥ {USED_AT_LEAST:.0%}, ≤ {MONTH.calls_a_cycle:,}"],
+        ["calls in any minute", str(month.calls_in_window_max), f"≤ {MONTH.calls_a_minute}"],
+        ["lives of the program", str(month.lives), ""],
+        ["mean delay", f"{month.mean:.0f} min", ""],
+        ["the rule in the harness, never disturbed", f"{month.harness.mean:.0f} min", ""],
+        ["everybody at one interval, with as many calls", f"{month.fixed.mean:.0f} min", "more"],
+        ["activities lost, twice or invented", str(month.unsettled), "0"],
+    ]
+    what = f"A month of the Business plan, {MONTH.workload.customers:,} customers, {MONTH.calls_a_cycle:,} calls"
+    return table([what, "", "goal"], rows)
 
 
 def _speed(speed: Speed) -> list[str]:

@@ -19,8 +19,8 @@ CERTAIN_ACTIVITIES, CERTAIN_SECONDS = 1e250, 1e30
 class Rule:
     """The program's own."""
 
-    def __init__(self, customers: Sequence[Rates], learned: Learned, calls_a_minute: float, staleness: float) -> None:
-        self.freshness = Freshness(learned, calls_a_minute / MINUTE, staleness * MINUTE)
+    def __init__(self, customers: Sequence[Rates], learned: Learned, calls_a_minute: float, staleness: float | None) -> None:
+        self.freshness = Freshness(learned, calls_a_minute / MINUTE, None if staleness is None else staleness * MINUTE)
         self._names = [CustomerId(str(number)) for number in range(len(customers))]
         for name, rates in zip(self._names, customers, strict=True):
             self.freshness.add(name, rates)
@@ -35,7 +35,7 @@ class Rule:
         self.freshness.put(name)
 
 
-def learning(customers: int, calls_a_minute: float, staleness: float) -> Rule:
+def learning(customers: int, calls_a_minute: float, staleness: float | None) -> Rule:
     """The rule as it is: it knows nothing at the start."""
     return Rule([Rates(at=0.0)] * customers, Learned(), calls_a_minute, staleness)
 

@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import httpx
@@ -11,7 +11,7 @@ import pytest
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
-from poller.admin.http import REQUEST_HEAD_BYTES_MAX, make_app, serve
+from poller.admin.http import CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_SECONDS_MAX, make_app, serve
 from poller.core.budget import CycleStands
 from poller.core.standing import Standing
 from poller.model import CustomerId
@@ -109,6 +109,22 @@ async def test_a_request_head_without_end_is_cut_off() -> None:
         await stream.send(b"GET /livez HTTP/1.1\r\nx: " + b"x" * (2 * REQUEST_HEAD_BYTES_MAX))
         with anyio.fail_after(5):
             assert (await stream.receive()).startswith(b"HTTP/1.1 400")
+
+
+async def test_connections_that_say_nothing_or_half_of_it_are_ended_and_hold_up_nobody() -> None:
+    app = make_app(lambda: Process.live, lambda: Process.ready, unasked, no_cycle)
+    async with running(app) as port, AsyncExitStack() as silent:
+        streams = [await silent.enter_async_context(await anyio.connect_tcp("127.0.0.1", port)) for _ in range(CONNECTIONS_MAX)]
+        for stream in streams[::2]:
+            await stream.send(b"GET /livez HTTP/1.1\r\nHost: ")
+        with anyio.fail_after(2 * REQUEST_SECONDS_MAX):
+            for stream in streams:
+                with pytest.raises(anyio.EndOfStream):
+                    await stream.receive()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/livez")
+
+    assert answer.status_code == 200
 
 
 async def test_cancelled_it_closes_its_port_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

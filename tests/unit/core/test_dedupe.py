@@ -22,8 +22,10 @@ def test_what_was_created_at_the_cursor_is_published_and_what_was_created_before
     assert sifted(*activities(4.999, 5, 5.001), cursor=5) == Sifted(activities(5, 5.001), (), {"a5": 5_000, "a5.001": 5_001}, 0)
 
 
-def test_a_recent_id_is_not_published_again_even_where_its_instant_has_changed() -> None:
-    assert sifted(activity(6, id="a5"), cursor=5, recent={"a5": 5_000}) == Sifted((), (), {"a5": 5_000}, 1)
+def test_a_recent_id_is_remembered_by_the_latest_of_its_instants_and_not_published_again() -> None:
+    assert sifted(activity(6, id="a5"), cursor=5, recent={"a5": 5_000}) == Sifted((), (), {"a5": 6_000}, 1)
+    assert sifted(activity(5, id="a6"), cursor=5, recent={"a6": 6_000}) == Sifted((), (), {"a6": 6_000}, 1)
+    assert sifted(activity(5, id="a"), activity(7, id="a"), cursor=5) == Sifted((activity(5, id="a"),), (), {"a": 7_000}, 1)
 
 
 def test_an_id_that_stands_twice_on_a_page_is_published_once() -> None:

@@ -9,8 +9,9 @@ import pytest
 from poller.core import backoff
 from poller.core.budget import Cycle
 from poller.core.dedupe import RECENT_IDS_MAX
-from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, PAGES_REMEMBERED, Engine, Policy
+from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, PAGES_AT_ONCE_MAX, PAGES_REMEMBERED, Engine
 from poller.core.ownership import partition_of
+from poller.core.policy import Policy
 from poller.core.walk import Way
 from poller.errors import (
     CustomerUnknown,
@@ -178,6 +179,19 @@ def test_pages_of_a_customer_that_was_read_before_go_before_all_others() -> None
     read(running, page(*full(10), date=NOW))
 
     assert fetch(running).customer == A
+
+
+def test_whoever_has_very_many_pages_shares_the_calls_from_some_page_on() -> None:
+    running = engine(A, B, found=owned_before(a=checkpoint(1, last_read=1), b=checkpoint(1, last_read=2)))
+    called = []
+    for number in range(PAGES_AT_ONCE_MAX + 6):
+        order = fetch(running, NOW + number)
+        called.append(order.customer)
+        answer = page(*full(2 + 5 * number), date=NOW) if order.customer == A else page(date=NOW)
+        running.page_received(order, answer, NOW + number)
+        commit_all(running, NOW + number)
+
+    assert called == [A] * PAGES_AT_ONCE_MAX + [A, B, A, B, A, B]
 
 
 def test_a_backfill_takes_every_second_call() -> None:

@@ -120,6 +120,17 @@ def test_the_head_of_the_queue_is_called_one_slot_before_the_bound() -> None:
     assert schedule.take(49.0) == A
 
 
+def test_where_calls_come_slower_than_the_budget_allows_such_a_slot_is_longer() -> None:
+    paces = {}
+    for slots in (1.0, 3.0):
+        schedule = Freshness(Learned(slots=slots), calls_per_second=1 / SLOT, staleness_seconds_max=30.0)
+        schedule.add(A, Rates(at=0.0, due=1e9), 0.0)
+        schedule.add(B, Rates(at=0.0, due=10.0), 1.0)
+        paces[slots] = schedule.take(27.5)
+
+    assert paces == {1.0: B, 3.0: A}
+
+
 def test_before_that_who_is_due_first_is_called() -> None:
     schedule = freshness(A, B, C, bound=50.0)
     schedule.hint(C, 5.0)
@@ -280,6 +291,50 @@ def test_the_bound_is_two_rounds_where_none_is_set_and_never_less_than_the_budge
     assert freshness(A, B, C, D, bound=2.0).staleness_seconds == pytest.approx(4.4)
 
 
+def test_calls_that_come_half_as_fast_as_the_budget_allows_are_half_the_pace() -> None:
+    schedule = freshness(A, B)
+    paces = {}
+    for call in range(1, 1001):
+        read(schedule, schedule.take(call * 2 * SLOT), call * 2 * SLOT)
+        paces[call] = schedule.calls_per_second
+
+    assert paces[1] == 1.0
+    assert paces[40] == pytest.approx(0.6, rel=0.05)  # 39 of them and 20 that were taken for granted
+    assert [paces[1000], schedule.round_seconds, schedule.staleness_seconds] == pytest.approx([0.5, 4.0, 8.0], rel=1e-3)
+
+
+def test_a_bound_that_the_pace_of_calls_cannot_hold_is_as_near_to_it_as_can_be_held() -> None:
+    schedule = freshness(A, B, bound=4.0)
+    for call in range(1, 1001):
+        read(schedule, schedule.take(call * 4 * SLOT), call * 4 * SLOT)
+
+    assert schedule.staleness_seconds == pytest.approx(1.1 * 2 * 4, rel=1e-3)
+
+
+def test_calls_that_come_faster_than_the_budget_allows_are_not_the_pace() -> None:
+    schedule = freshness(A, B)
+    for call in range(100):
+        read(schedule, schedule.take(call * SLOT / 2), call * SLOT / 2)
+
+    assert schedule.calls_per_second == 1.0
+
+
+def test_one_gap_between_calls_makes_the_pace_slower_by_no_more_than_a_tenth() -> None:
+    schedule = freshness(A, B)
+    for now in (0.0, 1e6):
+        read(schedule, schedule.take(now), now)
+
+    assert 0.9 < schedule.calls_per_second < 1.0
+
+
+def test_the_time_after_a_failure_is_not_the_pace() -> None:
+    schedule = freshness(A, B)
+    for call in range(100):
+        schedule.put_failed(schedule.take(call * 50.0), call * 50.0)
+
+    assert schedule.calls_per_second == 1.0
+
+
 def test_half_the_budget_is_four_times_the_price_at_once_and_none_at_all_changes_nothing() -> None:
     schedule = freshness(A, B)
     price = schedule.price
@@ -323,10 +378,12 @@ def test_the_price_stays_within_its_bounds(start: float, now: float, bound: floa
 def test_a_successor_goes_on_with_what_was_learned() -> None:
     schedule = freshness(A, B, bound=1000.0)
     read(schedule, schedule.take(20.0), 20.0, [5.0, 6.0])
+    read(schedule, schedule.take(22.0), 22.0)
     heir = Freshness(schedule.learned, 1.0, 1000.0)
     for customer in (A, B):
         heir.add(customer, schedule.rates(customer), 0.0)
 
     assert heir.learned == schedule.learned != Learned()
     assert (heir.price, heir.forecast(A)) == (schedule.price, schedule.forecast(A))
+    assert heir.calls_per_second == schedule.calls_per_second < 1.0
     assert heir.learned.pool != Pool()

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.core.walk import PAGE_ACTIVITIES_MIN, End, Way, fewer, follow
 from poller.errors import TooLarge
 from poller.model import PAGE_ACTIVITIES_MAX, CustomerId, Fetch, Ledger, Walk

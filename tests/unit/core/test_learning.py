@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.model import NO_LESSON, Batch, Checkpoint, CustomerId, Ledger, Page, Rates, Restored
 from tests.support.builders import activities, activity, checkpoint, ownership, page, restored
 from tests.support.engines import NOW, commit, commit_all, fetch, owner

@@ -2,7 +2,8 @@
 
 import math
 
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.model import CustomerId, Ledger
 from tests.support.builders import checkpoint, page, restored
 from tests.support.engines import commit_all, fetch, owner

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from poller.core.dedupe import once
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.model import Activity, Batch, Commit, Fetch, Query
 from tests.support.builders import CUSTOMER, activities, activity, dead_letter, page, restored
 

@@ -7,10 +7,11 @@ import pytest
 
 from poller.core import backoff
 from poller.core.budget import Cycle
-from poller.core.engine import ERROR_CHARACTERS_MAX, Engine, Policy
+from poller.core.engine import ERROR_CHARACTERS_MAX, Engine
+from poller.core.policy import Policy
 from poller.core.standing import Standing
 from poller.errors import CustomerUnknown, Limited, Unreachable
-from poller.model import Checkpoint, CustomerId, Fetch, Ledger, Restored
+from poller.model import Checkpoint, CustomerId, Fetch, Ledger, Restored, Wait
 from tests.support.builders import activities, activity, ownership, page, restored
 from tests.support.engines import NOW, commit_all, fetch, owner
 
@@ -75,6 +76,7 @@ def test_the_estimate_is_when_it_is_called() -> None:
             running.page_received(order, page(date=now), now)
             commit_all(running, now)
         else:
+            assert isinstance(order, Wait)
             now = min(order.until, now + 1)
             commit_all(running, now)
 

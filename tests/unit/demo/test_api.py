@@ -268,7 +268,8 @@ async def test_an_endpoint_can_be_gone(status: int) -> None:
 
 async def test_another_route_or_method_is_refused() -> None:
     async with api() as it:
-        assert (await it.client.get("/v1/customers")).status_code == 404
+        assert (await it.client.get("/v1/vouchers")).status_code == 404
+        assert (await it.client.post("/v1/customers")).status_code == 405
         assert (await it.client.post("/v1/customers/c/activities")).status_code == 405
 
 
@@ -489,3 +490,28 @@ async def test_what_is_asked_of_the_simulator_itself_spends_nothing() -> None:
 
         assert not it.simulator.calls
         assert repr(it.simulator) == "<Simulator 1 customers, 0 calls, seed 1>"
+
+
+# The change feed.
+
+
+async def test_customers_are_listed_by_when_an_activity_moved_their_updated_at() -> None:
+    script = {name: [activity(at)] for name, at in (("early", 0.0), ("late", 10.0), ("idle", 1e6))}
+    async with api(population=Scripted(script), update_rate=1.0, update_seconds=13.0) as it:
+        it.clock.now = START + 12
+        nothing = (await it.client.get("/v1/customers", params={"order": "updated_at"})).json()
+        it.clock.now = START + 30
+        both = (await it.client.get("/v1/customers", params={"order": "updated_at"})).json()
+        since = both["customers"][0]["updated_at"]
+        one = (await it.client.get("/v1/customers", params={"order": "updated_at", "starting_after": since})).json()
+
+    assert nothing == {"object": "list", "data_ref": "customers", "customers": [], "total": 0}
+    assert [entry["id"] for entry in both["customers"]] == ["early", "late"]
+    assert [entry["id"] for entry in one["customers"]] == ["late"]
+
+
+async def test_only_some_types_of_activities_move_it() -> None:
+    async with api([activity(0.0)], update_rate=0.0) as it:
+        it.clock.now = START + 100
+
+        assert (await it.client.get("/v1/customers")).json()["customers"] == []

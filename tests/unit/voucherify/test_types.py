@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from poller.config import VoucherifySettings
-from poller.core.engine import Engine, Policy
+from poller.core.engine import Engine
+from poller.core.policy import Policy
 from poller.demo.api import Simulator
 from poller.demo.options import SimulatorOptions
 from poller.demo.payloads import TYPES, UNDOCUMENTED_TYPES

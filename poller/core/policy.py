@@ -1,0 +1,57 @@
+"""What the settings decide about the core."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from poller.core import cursor
+from poller.core.budget import Cycle
+from poller.core.cursor import ServerClock
+from poller.model import Checkpoint
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What the settings decide about the core."""
+
+    start: str | int = "now"
+    """Where a customer without a checkpoint begins: `now`, `earliest`, or an instant in milliseconds."""
+    lookback_ms: int = 300_000
+    calls_limit: float = 60
+    calls_window_seconds: float = 60
+    cycle: Cycle | None = None
+    calls_in_flight_max: int = 4
+    staleness_seconds_max: float | None = None
+    """How long a customer may stay unread; `None`: twice as long as calling everybody takes."""
+    change_feed: bool = False
+    """Whether the change feed is read, by the owner of partition 0."""
+    commit_seconds: float = 0.2
+    """The least time from the beginning of one commit to the next."""
+    lease_seconds: float = 5
+    """How long after a confirmed heartbeat calls may be made."""
+    application_id: str = "voucherify-activity-poller"
+    url: str = "https://api.voucherify.io"
+    endpoint: str = "activities"
+    owner: str = ""
+    """Who we are, for the ownership record."""
+
+    def begin(self, clock: ServerClock, now: float) -> Checkpoint:
+        """Where a customer without a checkpoint begins."""
+        match self.start:
+            case "now":
+                return cursor.start_now(clock, self.lookback_ms, now)
+            case "earliest":
+                return Checkpoint(cursor_ms=cursor.FROM_THE_BEGINNING_MS)
+            case int(instant_ms):
+                return Checkpoint(cursor_ms=instant_ms)
+            case other:
+                raise AssertionError(f"no such start: {other!r}")
+
+    def known_since(self, times: Sequence[float], until: float) -> float:
+        """Since when the first read of a customer, which found activities created at these times, tells all that it did."""
+        match self.start:
+            case int(instant_ms):
+                return min(instant_ms / 1000, until)
+            case "earliest" if times:
+                return times[0]
+            case _:
+                return until

@@ -1,0 +1,96 @@
+"""The change feed through the whole program: fresher for the same calls, and nothing lost or twice, whatever it tells."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import msgspec
+import pytest
+
+from poller.demo.answers import Answer, Request
+from tests.support import judges
+from tests.support.plan import CALM, Plan, options_of
+from tests.support.virtual_time import run_in_virtual_time
+from tests.support.world import World
+
+PLAN = replace(
+    CALM,
+    seed=3,
+    hours=7.0,
+    customers=100,
+    replicas=1,
+    calls_per_minute=5,
+    activities_per_customer_day=24,
+    late_seconds_max=8,
+    change_feed=True,
+)
+"""One call per customer in 20 minutes."""
+
+WARM_UP_SECONDS = 3 * 3600.0
+
+
+def life(plan: Plan, instead: Callable[[Request, Answer], Answer] | None = None, **options: object) -> World:
+    async def lived() -> World:
+        world = World(plan, replace(options_of(plan), **options))  # type: ignore[arg-type]
+        world.simulator.instead = instead
+        await world.live()
+        return world
+
+    return run_in_virtual_time(lived, seed=plan.seed)
+
+
+@cache
+def without_feed() -> World:
+    return life(replace(PLAN, change_feed=False))
+
+
+def mean_delay(world: World) -> float:
+    delays = [until - since for since, until in judges.spans(world) if since >= WARM_UP_SECONDS]
+    return sum(delays) / len(delays)
+
+
+def test_activities_that_move_updated_at_arrive_sooner_and_so_do_all_for_the_same_calls() -> None:
+    without, told = without_feed(), life(PLAN)
+    for world in (without, told):
+        world.judge()
+
+    counters = told.all_processes[0].telemetry.counters
+    print(f"{mean_delay(without):.0f} s without, {mean_delay(told):.0f} s with the feed: {counters.feed_calls} of {counters.calls} calls")
+    assert len(told.simulator.calls) == pytest.approx(len(without.simulator.calls), rel=0.02)
+    assert mean_delay(told) <= 0.6 * mean_delay(without)
+    assert counters.feed_calls <= 0.21 * counters.calls
+    assert counters.activities_announced >= 0.5 * counters.activities_published
+
+
+def all_changed(request: Request, answer: Answer) -> Answer:
+    """As if everybody had changed, over and over."""
+    if request.segments != ("v1", "customers"):
+        return answer
+    since = request.parameters["starting_after"]
+    entries = [{"id": name, "updated_at": since[:-2] + "9Z"} for name in NAMES]
+    return replace(answer, body=msgspec.json.encode({"object": "list", "data_ref": "customers", "customers": entries}))
+
+
+NAMES: list[str] = []
+
+
+def test_a_feed_that_is_always_wrong_costs_little() -> None:
+    plain = without_feed()
+    NAMES[:] = list(plain.simulator.customers)
+    wrong = life(PLAN, all_changed)
+    wrong.judge()
+
+    counters = wrong.all_processes[0].telemetry.counters
+    print(
+        f"{mean_delay(plain):.0f} s without, {mean_delay(wrong):.0f} s with a feed that is always wrong: {counters.feed_calls} of {counters.calls} calls"
+    )
+    assert mean_delay(wrong) <= 1.08 * mean_delay(plain)  # 3 % of the calls are lost to it; the rest is the chance of one life
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [replace(PLAN, seed=5, hours=2.0, replicas=2, kills=8, rebalances=3, outages=1, call_failures=0.1, commit_failures=0.05)],
+    ids=str,
+)
+def test_faults_and_the_feed_together_lose_nothing_and_stay_within_the_budget(plan: Plan) -> None:
+    life(plan).judge()

@@ -60,7 +60,7 @@ bench: $(VENV)/.installed-dev ## What it costs: CPU, records a second, memory, r
 	@$(BIN)/python -m tests.bench --write
 
 .PHONY: bench-freshness
-bench-freshness: $(VENV)/.installed-dev ## How fresh a budget of calls keeps the data, beside other rules, a quarter of an hour; into docs/freshness.md (CASE=CI-1: one, only shown)
+bench-freshness: $(VENV)/.installed-dev ## How fresh a budget of calls keeps the data, beside other rules, twenty minutes; into docs/freshness.md (CASE=CI-1, program or month: one, only shown)
 	@$(BIN)/python -m tests.bench.freshness $(if $(CASE),--case $(CASE),--write)
 
 .PHONY: check

@@ -33,7 +33,7 @@ faults: $(VENV)/.installed-dev ## Every fault that Kafka and kills can bring, a 
 	@$(BIN)/python -m tests.fault --write
 
 .PHONY: readings
-readings: $(VENV)/.installed-dev ## Every reading of the API in every history, 116,640 runs in a quarter of an hour; the table goes into docs/reliability.md
+readings: $(VENV)/.installed-dev ## Every reading of the API in every history, 116,640 runs in twenty minutes or more; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.property --write
 
 .PHONY: soak

@@ -329,6 +329,16 @@ def test_a_first_read_that_began_too_late_by_the_servers_time_tells_the_time_and
     assert again.query == Query(start_date_ms=round((NOW + 1 - 3_600 - 120) * 1000) - 1)
 
 
+def test_what_happens_while_the_first_page_is_made_had_happened_before_a_customer_that_starts_now_was_read() -> None:
+    running = engine(A, start="now")
+    first = running.page_received(fetch(running), page(activity(NOW + 0.4), date=NOW + 0.5), NOW + 0.5)
+    commit_all(running, NOW + 0.5)
+    second = read(running, page(*activities(NOW + 0.4, NOW + 0.6), date=NOW + 1), NOW + 1)
+
+    assert first is not None
+    assert (first.records, second.records) == ((), activities(NOW + 0.6))
+
+
 def test_where_nothing_tells_the_time_a_customer_that_starts_now_begins_by_our_own_clock() -> None:
     batch = read(engine(A, start="now"), page())
 

@@ -29,7 +29,23 @@ from poller.errors import (
     Unauthorized,
     Unreachable,
 )
-from poller.model import Activity, Batch, Checkpoint, Commit, CustomerId, Fetch, Ledger, Lesson, Page, Query, Quota, Restored, Wait, Walk
+from poller.model import (
+    Activity,
+    Batch,
+    Checkpoint,
+    Commit,
+    CustomerId,
+    Fetch,
+    Ledger,
+    Lesson,
+    Page,
+    Query,
+    Quota,
+    Rates,
+    Restored,
+    Wait,
+    Walk,
+)
 from tests.support.builders import activities, activity, checkpoint, dead_letter, ownership, page, restored
 from tests.support.engines import NOW, commit, commit_all, fetch, owner, wait
 
@@ -638,7 +654,9 @@ def test_refused_credentials_stop_every_call() -> None:
 
 @pytest.mark.parametrize("error", [Unauthorized(), Forbidden(), RouteGone(), PlanExceeded()], ids=lambda error: type(error).__name__)
 def test_whoever_was_refused_is_not_the_next_to_try_as_it_may_be_refused_alone(error: SourceError) -> None:
-    running = engine(A, B, found=owned_before(a=checkpoint(0, last_read=1), b=checkpoint(0, last_read=2)))
+    overdue, soon = (Rates(at=1, due=due) for due in (NOW - 1_000, NOW + 10))
+    found = owned_before(a=checkpoint(0, last_read=1, rates=overdue), b=checkpoint(0, last_read=2, rates=soon))
+    running = engine(A, B, found=found, staleness_seconds_max=1e9)
     for customer, now in ((A, NOW), (B, NOW + 30)):
         order = fetch(running, now)
         assert order.customer == customer

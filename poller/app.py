@@ -94,7 +94,7 @@ def make_engine(settings: Settings) -> Engine:
 def policy_of(settings: Settings) -> Policy:
     """What the settings decide about the core."""
     budget = settings.budget
-    limit, window_seconds = rate_of(budget)
+    limit, window_seconds = budget.rate
     return Policy(
         start=settings.start,
         lookback_ms=round(settings.lookback_seconds * 1000),
@@ -111,14 +111,6 @@ def policy_of(settings: Settings) -> Policy:
         endpoint=settings.voucherify.endpoint,
         owner=f"{socket.gethostname()}/{os.getpid()}",
     )
-
-
-def rate_of(budget: BudgetSettings) -> tuple[float, float]:
-    """Calls, and the seconds of the window that may hold so many."""
-    if budget.calls_per_hour is not None:
-        return budget.calls_per_hour, 3600.0
-    assert budget.calls_per_minute is not None
-    return budget.calls_per_minute, 60.0
 
 
 def cycle_of(budget: BudgetSettings) -> Cycle | None:

@@ -99,14 +99,10 @@ class Journal:
         self.event("read", customer=fetch.customer, entries=len(page.entries), seconds=round(now - fetch.at, 3))
 
     def call_failed(self, fetch: Fetch, error: SourceError, now: float, paused_until: float) -> None:
-        self._counters.calls += 1
-        if isinstance(error, TokenRenewed):
-            self.event("token_renewed", why=str(error.explanation) or None)
-            return
-        self._counters.calls_failed += 1
-        if isinstance(error, ONE_CUSTOMERS):
-            self.event("customer_failed", customer=fetch.customer, error=str(error))
-        self._paused(error, now, paused_until)
+        if self._failed(error):
+            if isinstance(error, ONE_CUSTOMERS):
+                self.event("customer_failed", customer=fetch.customer, error=str(error))
+            self._paused(error, now, paused_until)
 
     def feed_read(self, now: float) -> None:
         self._counters.calls += 1
@@ -114,14 +110,10 @@ class Journal:
         self._resumed(now)
 
     def feed_failed(self, error: SourceError, now: float, paused_until: float) -> None:
-        self._counters.calls += 1
         self._counters.feed_calls += 1
-        if isinstance(error, TokenRenewed):
-            self.event("token_renewed", why=str(error.explanation) or None)
-            return
-        self._counters.calls_failed += 1
-        self.event("feed_failed", error=str(error))
-        self._paused(error, now, paused_until)
+        if self._failed(error):
+            self.event("feed_failed", error=str(error))
+            self._paused(error, now, paused_until)
 
     def batch_held(self, batch: Batch) -> None:
         """A page was understood; what is counted here is true whether it is committed or read again."""
@@ -193,6 +185,15 @@ class Journal:
     def partition_failed(self, partition: int, error: LogError, failures: int) -> None:
         self._counters.commit_failures += 1
         self.event("partition_failed", partition=partition, error=str(error), failures=failures)
+
+    def _failed(self, error: SourceError) -> bool:
+        """A call brought nothing that was asked for. False: it went into an access token, which is no failure."""
+        self._counters.calls += 1
+        if isinstance(error, TokenRenewed):
+            self.event("token_renewed", why=str(error.explanation) or None)
+            return False
+        self._counters.calls_failed += 1
+        return True
 
     def _paused(self, error: SourceError, now: float, paused_until: float) -> None:
         if paused_until > max(now, self._paused_until):

@@ -50,7 +50,7 @@ def make_app(
         Route("/status", _status(cycle)),
         Route("/customers/{customer:path}", _standing(standing)),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
 
 
 def _answering(name: str, question: Question) -> Callable[[Request], Awaitable[Response]]:
@@ -81,7 +81,8 @@ def _standing(standing: Callable[[CustomerId], Standing]) -> Callable[[Request],
     return answer
 
 
-def _http_error(_request: Request, error: Exception) -> Response:
+def http_error(_request: Request, error: Exception) -> Response:
+    """What is refused, as JSON: `{"error": …}`."""
     assert isinstance(error, HTTPException), "registered for this one"
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 

@@ -18,10 +18,11 @@ import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from poller.admin.http import http_error
 from poller.errors import Forged, HintError, NotAHint, TooManyHints
 
 PATH = "/webhooks/voucherify"
@@ -51,7 +52,7 @@ def make_app(take: Take) -> Starlette:
             raise HTTPException(STATUSES[type(error)], type(error).__name__) from error
         return Response(status_code=204)
 
-    return Starlette(routes=[Route(PATH, receive, methods=["POST"])], exception_handlers={HTTPException: _http_error})
+    return Starlette(routes=[Route(PATH, receive, methods=["POST"])], exception_handlers={HTTPException: http_error})
 
 
 async def _body(request: Request) -> bytes:
@@ -69,11 +70,6 @@ async def _body(request: Request) -> bytes:
     except ClientDisconnect:
         raise HTTPException(400, "the body ended too soon") from None
     return b"".join(parts)
-
-
-def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException), "registered for this one"
-    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
 
 class BoundedConnection(H11Protocol):

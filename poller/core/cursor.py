@@ -12,7 +12,7 @@ import math
 
 import msgspec
 
-from poller.model import Activity, Checkpoint, Page, Walk
+from poller.model import Activity, Checkpoint, Fetch, Page, Walk
 
 FROM_THE_BEGINNING_MS = 0
 """A cursor before every activity: the first request sets no lower bound."""
@@ -46,6 +46,13 @@ class ServerClock(msgspec.Struct, frozen=True, gc=False):
     def latest(self, at: float) -> float:
         """The server's time at our instant `at`, rather too late than too early."""
         return at + max(0.0, self.by_date or 0.0, self.by_activity or 0.0)
+
+
+def timed(fetch: Fetch, page: Page, now: float) -> Walk:
+    """The walk, with the server's time at its first request, once that is answered."""
+    if fetch.walk.calls > 0 or page.server_time is None:
+        return fetch.walk
+    return msgspec.structs.replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
 
 
 def server_time_ms(walk: Walk, clock: ServerClock) -> int | None:

@@ -277,7 +277,7 @@ class Engine:
         if customer is None:
             return None
         customer.failures, customer.error = 0, ""
-        going = walk.timed(fetch, page, now)
+        going = cursor.timed(fetch, page, now)
         server_ms = cursor.server_time_ms(going, self._server_clock)
         start = self._baseline(fetch, going, server_ms)
         if start is None:
@@ -467,7 +467,7 @@ class Engine:
             self._page_lengths.append(len(once))
         self._server_clock = self._server_clock.observe(page, now)
         self._answered(page.quota, page.server_time, now)
-        return walk.shown(once, len(page.entries)), longest
+        return walk.shown_of(once, len(page.entries)), longest
 
     def _sift(self, fetch: Fetch, page: Page, going: Walk, start: Checkpoint, server_ms: int | None) -> dedupe.Sifted:
         """What of the page is new. All that the first page shows to a customer that starts now had happened before, where a date tells when that was."""

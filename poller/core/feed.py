@@ -122,14 +122,14 @@ class Reader:
 
     def heard(self, owned: Owned, call: FeedCall, changes: Changes) -> dict[CustomerId, int]:
         """Whoever changed, watched or not, with about when what changed it happened."""
-        if owned.feed is None:
-            return {}
+        assert owned.feed is not None, "it was called, and its partition always has one"
         owned.feed, happened = heard(owned.feed, call.since_ms, changes.changes)
         return happened
 
     def failed(self, owned: Owned, error: SourceError, now: float) -> None:
         """It is tried again later; where it is refused, much later."""
-        if owned.feed is not None and not isinstance(error, TokenRenewed):
+        assert owned.feed is not None, "it was called, and its partition always has one"
+        if not isinstance(error, TokenRenewed):
             owned.feed = put_off(owned.feed, now + (REFUSED_SECONDS if isinstance(error, REFUSED) else UNANSWERED_SECONDS))
 
     def prompted(self, customers: Mapping[CustomerId, int]) -> None:

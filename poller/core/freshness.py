@@ -67,6 +67,11 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     lesson: Lesson = NO_LESSON
 
 
+def held_staleness_seconds(staleness_seconds_max: float | None, round_seconds: float) -> float:
+    """M: what is set, or so many rounds; but no less than can be held."""
+    return max(staleness_seconds_max or ROUNDS_STALENESS * round_seconds, ROUNDS_STALENESS_MIN * round_seconds)
+
+
 class Place:
     """One customer, and where it stands."""
 
@@ -152,8 +157,7 @@ class Freshness:
     @property
     def staleness_seconds(self) -> float:
         """M, as it is held: never less than the budget allows."""
-        set_seconds = self._staleness_seconds_max or ROUNDS_STALENESS * self.round_seconds
-        return max(set_seconds, ROUNDS_STALENESS_MIN * self.round_seconds)
+        return held_staleness_seconds(self._staleness_seconds_max, self.round_seconds)
 
     @property
     def price(self) -> float:

@@ -23,7 +23,7 @@ import msgspec
 
 from poller.config import CYCLE_SECONDS_MAX
 from poller.core.budget import RESERVE, Terms
-from poller.core.freshness import ROUNDS_STALENESS, ROUNDS_STALENESS_MIN, Freshness
+from poller.core.freshness import Freshness, held_staleness_seconds
 from poller.core.rates import Habits, forecast, habits_of, observed
 from poller.model import PAGE_ACTIVITIES_MAX, CustomerId, Learned, Pool, Rates, Restored
 
@@ -256,8 +256,7 @@ def _pages_of(mean: float, spread: float) -> float:
 
 def staleness_seconds(fleet: Fleet, offer: Offer) -> float:
     """M, as `Freshness` holds it."""
-    one_round = round_seconds(fleet, offer)
-    return max(offer.staleness_seconds_max or ROUNDS_STALENESS * one_round, ROUNDS_STALENESS_MIN * one_round)
+    return held_staleness_seconds(offer.staleness_seconds_max, round_seconds(fleet, offer))
 
 
 def calls_min(fleet: Fleet, offer: Offer) -> float:

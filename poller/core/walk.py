@@ -22,7 +22,7 @@ from enum import IntEnum
 
 import msgspec
 
-from poller.model import Activity, ActivityId, DeadLetter, Fetch, Page, Query, Walk
+from poller.model import Activity, ActivityId, DeadLetter, Query, Walk
 
 
 class Way(IntEnum):
@@ -225,14 +225,8 @@ def _end_of_calls(walk: Walk) -> End:
     return End(shown_to_ms=walk.low_ms, gap=walk.gap, stepped_ms=walk.stepped_ms)
 
 
-def timed(fetch: Fetch, page: Page, now: float) -> Walk:
-    """The walk, with the server's time at its first request, once that is answered."""
-    if fetch.walk.calls > 0 or page.server_time is None:
-        return fetch.walk
-    return msgspec.structs.replace(fetch.walk, server_time=page.server_time - (now - fetch.at))
-
-
-def shown(once: Mapping[str, Activity | DeadLetter], length: int) -> Shown:
+def shown_of(once: Mapping[str, Activity | DeadLetter], length: int) -> Shown:
+    """A page of these entries, each by its key, of which it had `length`, those that stand twice included."""
     dated = [(key, entry.created_at_ms) for key, entry in once.items() if entry.created_at_ms is not None]
     return Shown(
         keys=tuple(key for key, _ in dated),

@@ -10,7 +10,7 @@ from poller import instant
 from poller.errors import Undecodable
 from poller.model import Change, Changes, CustomerId, FeedCall, Response
 from poller.voucherify.route import encoded_date_time
-from poller.voucherify.wire import BODY_COMMAS_MAX, BYTE_ORDER_MARK, CREATED_AT_CHARACTERS_MAX, PAGE_ENTRIES_MAX
+from poller.voucherify.wire import CREATED_AT_CHARACTERS_MAX, PAGE_ENTRIES_MAX, uncrowded
 
 PATH = "/v1/customers"
 
@@ -36,9 +36,7 @@ def feed_target(call: FeedCall) -> str:
 
 def decode_changes(response: Response) -> Changes:
     """What the answer says. Raises `Undecodable`, and nothing else."""
-    body = response.body.removeprefix(BYTE_ORDER_MARK)
-    if body.count(b",") > BODY_COMMAS_MAX:
-        raise Undecodable("too many values in one body")
+    body = uncrowded(response.body)
     try:
         entries = _envelope.decode(body).customers
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

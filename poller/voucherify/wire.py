@@ -72,14 +72,19 @@ class _NotJson(Exception):
 
 def decode(response: Response) -> Page:
     """The page that the answer holds. Raises `Undecodable`, and nothing else."""
-    body = response.body.removeprefix(BYTE_ORDER_MARK)
-    if body.count(b",") > BODY_COMMAS_MAX or body.count(b"[") + body.count(b"{") > BODY_BRACKETS_MAX:
-        raise TooLarge("too many values in one body")
+    body = uncrowded(response.body)
     try:
         entries = tuple(_quick(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _NotJson):
         entries = tuple(_patient(body))
     return Page(entries=entries, quota=response.quota, server_time=response.server_time, body_bytes=len(response.body))
+
+
+def uncrowded(body: bytes) -> bytes:
+    """What may be decoded, without its byte order mark. Raises `TooLarge`."""
+    if body.count(b",") > BODY_COMMAS_MAX or body.count(b"[") + body.count(b"{") > BODY_BRACKETS_MAX:
+        raise TooLarge("too many values in one body")
+    return body.removeprefix(BYTE_ORDER_MARK)
 
 
 def _quick(body: bytes) -> list[Activity | DeadLetter]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from poller.demo.broker import KAFKA_VERSION
 from tests.fault.harness import Row
-from tests.support.document import put
+from tests.support import document
 
 HEADINGS = ("fault", "times injected", "activities", "lost", "twice", "recovery p50", "max")
 
@@ -29,15 +29,7 @@ def seconds(value: float) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """In Markdown, aligned so that it reads well as it is."""
-    lines = [HEADINGS, *map(cells, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    rule = tuple("-" * width if column == 0 else f"{'-' * (width - 1)}:" for column, width in enumerate(widths))
-    return "\n".join(f"| {' | '.join(padded(line, widths))} |" for line in (HEADINGS, rule, *lines[1:]))
-
-
-def padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True))]
+    return document.table(HEADINGS, list(map(cells, rows)))
 
 
 def notes(rows: Sequence[Row]) -> str:
@@ -55,4 +47,4 @@ def run_on(seed: int, took_seconds: float) -> str:
 
 def write(rows: Sequence[Row], seed: int, took_seconds: float) -> None:
     """Put the table in its place."""
-    put("faults", f"{table(rows)}\n{notes(rows)}\n{run_on(seed, took_seconds)}")
+    document.put("faults", f"{table(rows)}\n{notes(rows)}\n{run_on(seed, took_seconds)}")

@@ -17,6 +17,16 @@ Row = tuple[str, ...]
 ROWS: dict[str, tuple[Row, ...]] = {
     "poller/core/cursor.py": (
         (
+            "the time of the last request",
+            "    if fetch.walk.calls > 0 or page.server_time is None:\n        return fetch.walk\n    return msgspec.structs.replace(fetch.walk, server_time=",
+            (
+                "    if page.server_time is None:\n        return msgspec.structs.replace(fetch.walk, sent=fetch.at)\n"
+                "    return msgspec.structs.replace(fetch.walk, sent=fetch.at, server_time="
+            ),
+            f"{UNIT}/test_engine.py::test_a_read_of_several_pages_began_with_its_first_request",
+            f"{READINGS}[the time of the last request]",
+        ),
+        (
             "no lookback",
             "reach_ms = server_ms - lookback_ms",
             "reach_ms = server_ms",
@@ -116,16 +126,6 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "poller/core/walk.py": (
-        (
-            "the time of the last request",
-            "    if fetch.walk.calls > 0 or page.server_time is None:\n        return fetch.walk\n    return msgspec.structs.replace(fetch.walk, server_time=",
-            (
-                "    if page.server_time is None:\n        return msgspec.structs.replace(fetch.walk, sent=fetch.at)\n"
-                "    return msgspec.structs.replace(fetch.walk, sent=fetch.at, server_time="
-            ),
-            f"{UNIT}/test_engine.py::test_a_read_of_several_pages_began_with_its_first_request",
-            f"{READINGS}[the time of the last request]",
-        ),
         ("short is less than 100", "PAGE_ACTIVITIES_SHORT = 5", "PAGE_ACTIVITIES_SHORT = 100", f"{READINGS}[short is less than 100]"),
         (
             "any short page ends the read",

@@ -30,7 +30,7 @@ from poller.voucherify.client import VoucherifySource
 from poller.voucherify.failures import failure
 from poller.voucherify.headers import server_time
 from poller.worker import Worker
-from tests.support.plan import Plan, options_of
+from tests.support.plan import CALM, Plan, options_of
 from tests.support.virtual_time import run_in_virtual_time
 from tests.support.world import EPOCH, URL, Process, World
 
@@ -38,21 +38,7 @@ BEGINS = 60.0
 LASTS = 300.0
 MINUTE, HOUR, DAY, YEAR = 60.0, 3600.0, 86_400.0, 365 * 86_400.0
 
-PLAN = Plan(
-    seed=31,
-    customers=5,
-    replicas=1,
-    calls_per_minute=30,
-    activities_per_customer_day=1200,
-    exponent=0.0,
-    late_seconds_max=5,
-    call_failures=0,
-    duplicate_rate=0,
-    commit_failures=0,
-    kills=0,
-    rebalances=0,
-    outages=0,
-)
+PLAN = replace(CALM, seed=31, calls_per_minute=30, activities_per_customer_day=1200, exponent=0.0, duplicate_rate=0)
 ROUND = PLAN.customers / PLAN.calls_per_minute * MINUTE
 
 OUTAGE_CALLS = (6, 16)

@@ -19,7 +19,8 @@ from poller.model import CustomerId
 from tests.support.judge import Case, Scenario, Verdict
 from tests.support.judges import checkpoints_of, identity
 from tests.support.pairwise import pairwise
-from tests.support.plan import Plan
+from tests.support.plan import CALM, Plan
+from tests.support.readings import PAGES, UNKNOWNS
 from tests.support.virtual_time import run_in_virtual_time
 from tests.support.world import EPOCH, Process, World
 
@@ -37,14 +38,8 @@ JUDGED = 240.0
 STEADY, LEAVING = "cust_steady", "cust_leaving"
 
 FACTORS: dict[str, tuple[Any, ...]] = {
-    "start_date": ("inclusive", "exclusive", "ignored"),
-    "starting_after": ("inclusive", "exclusive", "ignored"),
-    "starting_after_direction": ("order", "newer", "older"),
-    "starting_after_id": ("honoured", "by_created_at", "ignored", "empty_when_vanished", "refused_when_vanished", "refused"),
-    "order": ("honoured", "oldest_first", "newest_first"),
-    "ties": ("stable", "unstable"),
-    "resolution": ("milliseconds", "microseconds"),
-    "page": ((100, 100), (30, 30), (7, 7), (100, 7), (7, 100)),
+    **UNKNOWNS,
+    "page": PAGES,
     "tie": (2, 100, 101, 250),
     "tie_at": (PAST_TIE, LIVE_TIE),
     "late": (False, True),
@@ -218,18 +213,7 @@ class ReadingsWorld(World):
         return [repr(process.crash) for process in self.all_processes if process.crash is not None]
 
 
-PLAN = Plan(
-    seed=31,
-    hours=ENDED / 3600,
-    replicas=1,
-    calls_per_minute=60,
-    lookback_seconds=LOOKBACK_SECONDS,
-    session_seconds=6,
-    kills=0,
-    rebalances=0,
-    outages=0,
-    commit_failures=0,
-)
+PLAN = replace(CALM, seed=31, hours=ENDED / 3600, calls_per_minute=60, lookback_seconds=LOOKBACK_SECONDS, session_seconds=6)
 
 
 def life(situation: Situation) -> ReadingsWorld:

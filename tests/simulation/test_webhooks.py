@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from statistics import fmean, median
@@ -24,26 +25,21 @@ from tests.bench.freshness.policies import MINUTE
 from tests.bench.freshness.workload import Workload, population
 from tests.support.builders import activities, checkpoint
 from tests.support.judges import header
-from tests.support.plan import Plan
+from tests.support.plan import CALM
 from tests.support.virtual_time import run_in_virtual_time
 from tests.support.webhooks import SECRET, TOLD_TYPES, signed, webhook_of
 from tests.support.world import EPOCH, Told, World
 
-PLAN = Plan(
+PLAN = replace(
+    CALM,
     seed=11,
     hours=2,
     customers=300,
     calls_per_minute=15,
     activities_per_customer_day=12,
-    replicas=1,
     late_rate=0.1,
     late_seconds_max=8,
-    call_failures=0,
     duplicate_rate=0,
-    commit_failures=0,
-    kills=0,
-    rebalances=0,
-    outages=0,
 )
 """A call for each customer in 20 minutes."""
 

@@ -8,12 +8,11 @@ from poller.demo.broker import KAFKA_VERSION
 from tests.soak.mischief import API, BROKER, PROCESSES
 from tests.soak.sampling import Sample
 from tests.soak.soak import BOUNDS, CALLS_PER_MINUTE, Outcome
-from tests.support.document import DOCUMENT, put
+from tests.support.document import DOCUMENT, put, table
 from tests.support.drawing import Line, Marks, Panel, svg
 
 PLOT = DOCUMENT.with_name("soak.svg")
 ALT = "Memory, open files, threads and tasks of one replica over the minutes of the soak, with marks where faults began: all of them level off."
-Rows = Sequence[Sequence[str]]
 
 
 def document(outcome: Outcome) -> str:
@@ -47,20 +46,6 @@ def holdings(outcome: Outcome) -> list[tuple[str, ...]]:
         values = (rest[0], levels.first, levels.middle, levels.last, levels.peak, rest[1])
         lines.append((bound.name, *(f"{value:.0f} {bound.unit}".strip() for value in values)))
     return lines
-
-
-def table(headings: Sequence[str], rows: Rows) -> str:
-    """In Markdown, aligned so that it reads well as it is; numbers to the right."""
-    lines = [headings, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    left = [not rows[0][column][:1].isdigit() for column in range(len(headings))]
-    rule = ["-" * width if to_left else f"{'-' * (width - 1)}:" for width, to_left in zip(widths, left, strict=True)]
-    return "\n".join(_line(line, widths, left) for line in (headings, rule, *rows))
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:
-    padded = [cell.ljust(width) if to_left else cell.rjust(width) for cell, width, to_left in zip(cells, widths, left, strict=True)]
-    return f"| {' | '.join(padded)} |"
 
 
 def run_on(outcome: Outcome) -> str:

@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterable
 
 from poller.core.engine import Engine
+from poller.core.freshness import Freshness
 from poller.core.policy import Policy
+from poller.core.schedule import Schedule
 from poller.model import Commit, CustomerId, Fetch, Restored, Wait
 
 NOW = 100_000.0
@@ -37,6 +39,14 @@ def commit(of: Engine, now: float = NOW, **how: bool) -> Commit:
     order = of.commit(0, now, **({"at_once": True} | how))
     assert isinstance(order, Commit), order
     return order
+
+
+def taken(of: Schedule | Freshness, now: float) -> list[CustomerId]:
+    """Everybody who may be called now, in order."""
+    customers = []
+    while of.due_at(now) <= now:
+        customers.append(of.take(now))
+    return customers
 
 
 def commit_all(of: Engine, now: float = NOW) -> Commit:

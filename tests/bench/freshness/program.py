@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import anyio
@@ -27,7 +28,7 @@ from tests.bench.freshness.harness import Outcome, play
 from tests.bench.freshness.policies import MINUTE, learning
 from tests.bench.freshness.workload import DAY_MINUTES, Population, Workload
 from tests.support.judges import identity
-from tests.support.plan import LATENCY_SECONDS, Plan
+from tests.support.plan import CALM, LATENCY_SECONDS, Plan
 from tests.support.virtual_time import run_in_virtual_time
 from tests.support.world import EPOCH, World
 
@@ -170,19 +171,14 @@ async def lived(scene: Scene, made: Population) -> WorkloadWorld:
 
 
 def plan_of(scene: Scene) -> Plan:
-    """Nothing fails."""
-    return Plan(
+    return replace(
+        CALM,
         seed=scene.workload.seed,
         hours=scene.workload.minutes / 60,
         customers=scene.workload.customers,
-        replicas=1,
         calls_per_minute=scene.calls_a_minute,
         lookback_seconds=300,
-        call_failures=0,
-        commit_failures=0,
-        kills=0,
-        rebalances=0,
-        outages=0,
+        late_seconds_max=30,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from poller.core.freshness import PRICE_MAX, PRICE_MIN, Freshness
 from poller.model import CustomerId, Learned, Pool, Rates
+from tests.support.engines import taken
 
 A, B, C, D = (CustomerId(name) for name in "abcd")
 SLOT = 1.0
@@ -23,14 +24,6 @@ def freshness(*customers: CustomerId, bound: float | None = None, called: float 
 def read(schedule: Freshness, customer: CustomerId, now: float, times: list[float] | None = None) -> None:
     schedule.read(customer, schedule.reading(customer, times or [], now))
     schedule.put(customer)
-
-
-def taken(schedule: Freshness, now: float) -> list[CustomerId]:
-    """Everybody who may be called now, in order."""
-    customers = []
-    while schedule.due_at(now) <= now:
-        customers.append(schedule.take(now))
-    return customers
 
 
 def test_nobody_may_be_called_where_nobody_stands() -> None:

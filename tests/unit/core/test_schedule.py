@@ -4,6 +4,7 @@ import math
 
 from poller.core.schedule import Schedule
 from poller.model import CustomerId, Learned
+from tests.support.engines import taken
 
 A, B, C, D = (CustomerId(name) for name in "abcd")
 
@@ -19,14 +20,6 @@ def schedule_of(*customers: CustomerId) -> Schedule:
 def put(schedule: Schedule, *customers: CustomerId) -> None:
     for customer in customers:
         schedule.put(customer)
-
-
-def taken(schedule: Schedule, now: float) -> list[CustomerId]:
-    """Everybody who may be called now, in order."""
-    customers = []
-    while schedule.due_at(now) <= now:
-        customers.append(schedule.take(now))
-    return customers
 
 
 def test_nobody_is_ever_due_where_nobody_stands() -> None:

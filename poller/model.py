@@ -87,6 +87,28 @@ class Hint(msgspec.Struct, frozen=True, gc=False):
     """When that was, by the server's time; `None`: not said."""
 
 
+class WatchEntry(msgspec.Struct, frozen=True, gc=False):
+    """How one customer is to be watched, as a source of the watched set says; a bare id stands for the defaults."""
+
+    start: Literal["now", "earliest"] | int | None = None
+    """Where it begins, in place of `POLLER_START`, while it has no checkpoint: milliseconds for an instant."""
+    until_ms: int | None = None
+    """What was created at or after this instant is not published, and once that is certain it is no longer read."""
+    weight: float = 1.0
+    """How many others' activities one of its own counts for, when calls are divided."""
+    paused: bool = False
+    """It is not read for now; what happens meanwhile is published once it is resumed."""
+    campaign_type: str | None = None
+    """Only activities that the API gives for this filter, as for the two others."""
+    campaign_id: str | None = None
+    product_id: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Copied to its records, beside those that each record has."""
+
+
+PLAIN = WatchEntry()
+
+
 class Rates(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of how often one customer acts, as of its last read; `core/rates.py` alone knows what to make of it."""
 

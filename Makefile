@@ -63,6 +63,10 @@ bench: $(VENV)/.installed-dev ## What it costs: CPU, records a second, memory, r
 bench-freshness: $(VENV)/.installed-dev ## How fresh a budget of calls keeps the data, beside other rules, twenty minutes; into docs/freshness.md (CASE=CI-1, program or month: one, only shown)
 	@$(BIN)/python -m tests.bench.freshness $(if $(CASE),--case $(CASE),--write)
 
+.PHONY: bench-scaling
+bench-scaling: $(VENV)/.installed-dev ## What a thousand to a million watched customers take, on one replica: memory, time to the first call; three minutes, into docs/scaling.md
+	@$(BIN)/python -m tests.bench.scaling $(if $(CUSTOMERS),--customers $(CUSTOMERS),--write)
+
 .PHONY: check
 check: $(VENV)/.installed-dev ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check

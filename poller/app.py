@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -15,26 +16,34 @@ from anyio.abc import TaskStatus
 
 from poller.admin import http as admin
 from poller.admin import webhooks
-from poller.config import BudgetSettings, Settings, read_customers, start_report, warnings
+from poller.allocator import give_back_large_blocks
+from poller.config import BudgetSettings, Settings, start_report, warnings
 from poller.core.budget import Cycle
 from poller.core.engine import Engine
 from poller.core.policy import Policy
+from poller.customers import CustomersFile, Entries
 from poller.errors import PollerError, SettingsError
 from poller.journal import Journal
 from poller.kafka.hints import KafkaHints
 from poller.kafka.log import KafkaLog
+from poller.kafka.watch import KafkaWatch
+from poller.model import CustomerId, WatchEntry
 from poller.secret import Secret
 from poller.telemetry import Telemetry, configure
 from poller.voucherify.client import VoucherifySource
 from poller.voucherify.inbox import Inbox
 from poller.worker import Clock, Worker
 
-CUSTOMERS_FILE_SECONDS = 5.0
+CUSTOMERS_FILE_SECONDS = 1.0
 """How often the customers file is looked at."""
+
+CHANGES_AT_ONCE_MAX = 5_000
+"""Of the customers file, between two turns of the loop."""
 
 
 async def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises `PollerError` where the program cannot start at all."""
+    give_back_large_blocks()
     engine = make_engine(settings)
     clock = make_clock()
     telemetry = Telemetry(configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets_of(settings)))
@@ -44,14 +53,18 @@ async def run(settings: Settings) -> int:
     log = KafkaLog(settings.kafka, settings.voucherify.url, clock)
     async with VoucherifySource(settings.voucherify, on_ending=journal.endpoint_ends) as source:
         worker = Worker(engine, source, log, clock, journal, settings.drain_seconds)
+        hints = KafkaHints(settings.kafka, journal)
+        worker.forward_by(hints.send)
         async with one_error(), anyio.create_task_group() as services:
             services.start_soon(drain_on_signal, worker)
-            services.start_soon(follow_customers_file, settings, engine, worker, journal)
+            services.start_soon(KafkaWatch(settings.kafka, journal).follow, worker.watch_changed)
+            if settings.customers_file is not None:
+                services.start_soon(follow_customers_file, settings.customers_file, settings.listed, worker, journal)
             if settings.admin_port:
                 await services.start(serve_admin, settings, worker)
+            if settings.webhook.port or settings.change_feed == "on":
+                services.start_soon(share_hints, settings, hints, worker)
             if settings.webhook.port:
-                hints = KafkaHints(settings.kafka, journal)
-                services.start_soon(hints.share, worker.hinted)
                 await services.start(serve_webhooks, settings, make_inbox(settings, worker, hints, clock, journal))
             await worker.run()
             services.cancel_scope.cancel()
@@ -87,7 +100,9 @@ def make_engine(settings: Settings) -> Engine:
     """Raises `SettingsError` where the budget cannot be divided over as many partitions as would be created; an old topic may have another number."""
     engine = Engine(policy_of(settings))
     engine.partitioned(settings.kafka.checkpoint_partitions)
-    engine.watch(settings.customers)
+    engine.expect("topic")
+    engine.watch(settings.customers, "setting")
+    engine.watch(settings.listed, "file")
     return engine
 
 
@@ -146,6 +161,12 @@ def make_inbox(settings: Settings, worker: Worker, hints: KafkaHints, clock: Clo
     return Inbox(settings.webhook.secret, clock, worker.hinted, hints.send, journal)
 
 
+async def share_hints(settings: Settings, hints: KafkaHints, worker: Worker) -> None:
+    """A webhook may reach any replica; of what the change feed tells, its reader leaves to others only what another partition holds."""
+    if settings.webhook.port or await worker.partitions() > 1:
+        await hints.share(worker.hinted)
+
+
 async def serve_webhooks(settings: Settings, inbox: Inbox, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
     host, port = settings.webhook.host, settings.webhook.port
     try:
@@ -170,22 +191,26 @@ async def drain_on_signal(worker: Worker) -> None:
             worker.drain()
 
 
-async def follow_customers_file(settings: Settings, engine: Engine, worker: Worker, journal: Journal) -> None:
-    """Watch whom the file names. A file that is broken, or gone for a moment while it is replaced, changes nothing."""
-    path = settings.customers_file
-    watched, told = settings.customers, ""
-    while path is not None:
+async def follow_customers_file(path: Path, named: Entries, worker: Worker, journal: Journal) -> None:
+    """Watch whom the file names; it has named these. One that is broken, or gone for a moment while it is replaced, changes nothing."""
+    file, known = CustomersFile(path), named
+    while True:
         await anyio.sleep(CUSTOMERS_FILE_SECONDS)
         try:
-            named = await anyio.to_thread.run_sync(read_customers, path)
+            found = await anyio.to_thread.run_sync(file.look)
         except SettingsError as error:
-            if str(error) != told:
-                told = str(error)
-                journal.customers_file_broken(error)
+            journal.customers_file_broken(error)
             continue
-        told = ""
-        if named != watched:
-            journal.event("watched_set_changed", added=len(set(named) - set(watched)), removed=len(set(watched) - set(named)))
-            watched = named
-            engine.watch(watched)
-            worker.changed()
+        if found is not None:
+            changes = list((await anyio.to_thread.run_sync(differences, known, found)).items())  # of a million it takes a second
+            for begin in range(0, len(changes), CHANGES_AT_ONCE_MAX):
+                worker.watch_changed(dict(changes[begin : begin + CHANGES_AT_ONCE_MAX]), True, "file")
+                await anyio.lowlevel.checkpoint()
+            # Of those who are named as before, the ids that are known stay, and not those that have just been read.
+            known = {customer: entry for customer, entry in {**known, **dict(changes)}.items() if entry is not None}
+
+
+def differences(known: Entries, found: Entries) -> dict[CustomerId, WatchEntry | None]:
+    """From the one to the other; `None`: no longer."""
+    gone = dict.fromkeys(customer for customer in known if customer not in found)
+    return {**gone, **{customer: entry for customer, entry in found.items() if known.get(customer) != entry}}

@@ -2,18 +2,19 @@
 
 Each command is a function in a module of its own, which is imported only when it is called or asked for help: `poller --help` stays quick,
 and `run` never loads what the demo needs. A new one is an entry of `COMMANDS`, and
-`poller/commands/<name>.py` with a function of that name that returns the exit code.
+`poller/commands/<name>.py` with a function of that name that returns the exit code; where it has parts, with one for each, `<name>_<part>`.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cyclopts import App, CycloptsError
 
-from poller.errors import PollerError, SettingsError
+from poller.errors import NotOurs, PollerError, SettingsError
 
 OK = 0
 FAILED = 1
@@ -25,6 +26,38 @@ class Command(NamedTuple):
     help: str
     more: str
     """Shown by the command's own `--help`: what else is to know, and an example."""
+    parts: "Mapping[str, Command]" = MappingProxyType({})
+    """Where it only stands before others, as in `poller watch add`."""
+
+
+WATCHED: Mapping[str, Command] = {
+    "add": Command(
+        "Watch these customers, or watch them otherwise.",
+        "What the options say is the whole entry: one that was there before is replaced. Without options the customer is watched like all others.\n\n"
+        "Example: `poller watch add cust_… --start earliest --weight 5 --header tenant=acme`",
+    ),
+    "remove": Command(
+        "Take these customers out of the watch topic.",
+        "Their checkpoints stay: added again, they go on where they were.\n\nExample: `poller watch remove cust_…`",
+    ),
+    "list": Command(
+        "Show whom the watch topic names, and how they are watched.",
+        "Example: `poller watch list`, or `poller watch list --json | jq length`",
+    ),
+    "import": Command(
+        "Add every customer that a file names: ids, one a line, or JSON lines; `-`: standard input.",
+        "What is there already is not written again, and nobody is removed. Where one line is wrong nothing is written; each is named.\n\n"
+        "Example: `poller watch import customers.jsonl --dry-run`, or `psql -c … | poller watch import -`",
+    ),
+    "export": Command(
+        "Write the watch topic as JSON lines, which `poller watch import` takes.", "Example: `poller watch export > customers.jsonl`"
+    ),
+    "pause": Command(
+        "Do not read these customers for now; what happens meanwhile is published when they are resumed.",
+        "Their entries stay as they are otherwise.\n\nExample: `poller watch pause cust_…`",
+    ),
+    "resume": Command("Read these customers again.", "Example: `poller watch resume cust_…`"),
+}
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -58,6 +91,18 @@ COMMANDS: Mapping[str, Command] = {
         "Exit code 2 where staleness and budget contradict each other.\n\n"
         "Example: `poller plan --customers 1000 --calls-per-minute 100 --calls-per-cycle 100000`, or `poller plan --calls-per-minute 120 --plot plan.svg`",
     ),
+    "watch": Command(
+        "Say whom to watch while pollers run: add, remove, list, import, export, pause, resume.",
+        "All of it goes through the watch topic, which any Kafka producer may write too. Only the settings of Kafka are needed.\n\n"
+        "Example: `poller watch add cust_…`, `poller watch import customers.txt`, `poller watch list`",
+        WATCHED,
+    ),
+    "reshard": Command(
+        "Divide the work anew: move all checkpoints to a new topic with another number of partitions.",
+        "Pollers that run on the old topic end, with exit code 2 and what to set; nobody can go on with it. Nothing is lost and nothing published twice, and however it was "
+        "ended on the way, to do the same again is to go on. Run it with the pollers' own settings; only those of Kafka are needed.\n\n"
+        "Example: `poller reshard --partitions 4 --dry-run`, then without `--dry-run`",
+    ),
     "config": Command(
         "Show every setting: its variable, default, meaning and bounds.",
         "Examples: `poller config`, `poller config --json | jq -r '.[].variable'`, `poller config --write`",
@@ -89,13 +134,23 @@ HELP = """Publish Voucherify customer activities to Kafka, each exactly once.
 Settings are environment variables; `poller config` lists them.
 """
 
-EXIT_CODES = """Exit codes: 0: all is well. 1: it failed, or a check did. 2: the settings or the command line cannot be used; nothing was started. 130: interrupted."""
+EXIT_CODES = """Exit codes: 0: all is well. 1: it failed, or a check did. 2: the settings or the command line cannot be used; nothing was started, or what was has ended as the checkpoint topic is not, or no longer, its own. 130: interrupted."""
 
 
 def make_app() -> App:
     app = App(name="poller", help=HELP, help_format="markdown", help_epilogue=EXIT_CODES, version=_version)
     for name, command in COMMANDS.items():
-        app.command(f"poller.commands.{name}:{name}", name=name, help=command.help, help_epilogue=command.more)
+        if command.parts:
+            app.command(_app_of_parts(name, command))
+        else:
+            app.command(f"poller.commands.{name}:{name}", name=name, help=command.help, help_epilogue=command.more)
+    return app
+
+
+def _app_of_parts(name: str, command: Command) -> App:
+    app = App(name=name, help=command.help, help_format="markdown", help_epilogue=command.more)
+    for part, its in command.parts.items():
+        app.command(f"poller.commands.{name}:{name}_{part}", name=part, help=its.help, help_epilogue=its.more)
     return app
 
 
@@ -121,7 +176,7 @@ def run_command(arguments: Sequence[str]) -> int:
         code = make_app()(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return UNUSABLE  # cyclopts has said it
-    except SettingsError as error:
+    except (SettingsError, NotOurs) as error:  # the settings name a topic that is not, or no longer, theirs
         return _complain(error, UNUSABLE)
     except (PollerError, OSError) as error:
         return _no_reader() if isinstance(error, BrokenPipeError) else _complain(error, FAILED)

@@ -9,15 +9,16 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from poller.customers import read_customers, to_customers, to_customers_file
+from poller.customers import Entries, read_entries, to_customers, to_customers_file
 from poller.errors import SettingsError
-from poller.model import CustomerId
+from poller.model import PLAIN, CustomerId
 from poller.secret import Secret
 from poller.setting import (
     PREFIX,
@@ -50,7 +51,7 @@ __all__ = [
     "load",
     "load_kafka",
     "load_planned",
-    "read_customers",
+    "load_sources",
     "start_report",
     "warnings",
 ]
@@ -89,7 +90,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     application_id: Annotated[str, setting("The consumer group's id and the prefix of the transactional ids; replicas of one deployment share it.", parse=to_application_id)] = "voucherify-activity-poller"
     activities_topic: Annotated[str, setting("Where activities are published.", parse=to_kafka_name)] = "voucherify.activities"
     checkpoints_topic: Annotated[str, setting("Where progress is kept.", parse=to_kafka_name, shown="the activities topic and `.checkpoints`")] = ""
-    watch_topic: Annotated[str, setting("For customers to watch, added and removed while running. It is made ready, but not read yet.", parse=to_kafka_name, shown="the activities topic and `.watch`")] = ""
+    watch_topic: Annotated[str, setting("Where customers to watch are added and removed while running, by `poller watch` or by any producer.", parse=to_kafka_name, shown="the activities topic and `.watch`")] = ""
     dead_letters_topic: Annotated[str, setting("Where what cannot be published goes.", parse=to_kafka_name, shown="the activities topic and `.dead-letters`")] = ""
     activities_partitions: Annotated[int, setting("Partitions of the activities topic, when it is created.", ge=1, le=10000)] = 6
     checkpoint_partitions: Annotated[int, setting("Partitions of the checkpoint topic, when it is created: the work is divided by them, and they are fixed from then on.", ge=1, le=1000)] = 1
@@ -166,8 +167,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     budget: BudgetSettings = BudgetSettings()
     webhook: WebhookSettings = WebhookSettings()
     # fmt: off
-    customers: Annotated[tuple[CustomerId, ...], setting("Whom to watch: Voucherify ids or source ids, separated by commas. This or the file is required.", parse=to_customers)] = ()
-    customers_file: Annotated[Path, setting("A file with one id a line, read again when it changes. Lines that begin with `#` do not count.", parse=to_customers_file)] | None = None
+    customers: Annotated[tuple[CustomerId, ...], setting("Whom to watch: Voucherify ids or source ids, separated by commas. Beside these are watched whom the file names, and the watch topic.", parse=to_customers)] = ()
+    customers_file: Annotated[Path, setting("A file with one customer a line, its id or a watch entry as JSON; read again when it changes. Lines that begin with `#` do not count.", parse=to_customers_file)] | None = None
     start: Annotated[Literal["now", "earliest"] | int, setting("Where a customer without a checkpoint begins: `now`, `earliest`, or a date-time such as 2026-01-31T00:00:00Z.", parse=to_start)] = "now"
     lookback_seconds: Annotated[float, setting("How late the API may show an activity, after its created_at, and it is still published.", unit="seconds", ge=0, le=86400)] = 300
     staleness_seconds_max: Annotated[float, setting("How long a customer may stay unread, at most.", unit="seconds", ge=1, le=31536000)] | None = None
@@ -178,6 +179,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], setting("What is logged: this and worse.")] = "info"
     drain_seconds: Annotated[float, setting("How long what is under way may take to end, when stopped.", unit="seconds", ge=0, le=3600)] = 25
     # fmt: on
+    listed: Entries = {}
+    """Whom the customers file named when it was read, and how."""
+
+    @property
+    def named(self) -> tuple[CustomerId, ...]:
+        """Whom the settings name, themselves or by the file; the watch topic may name more."""
+        return tuple({**dict.fromkeys(self.customers), **dict.fromkeys(self.listed)})
 
 
 GROUPS: tuple[tuple[str, type[msgspec.Struct], str], ...] = (
@@ -212,7 +220,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         kafka=KafkaSettings(**given.fields("kafka")),
         budget=BudgetSettings(**given.fields("budget")),
         webhook=WebhookSettings(**given.fields("webhook")),
-        **{"customers": _listed(given), **given.fields("")},
+        listed=_listed(given),
+        **given.fields(""),
     )
     _refuse([*_too_stale(settings), *_too_slow_for_tokens(settings)])
     return settings
@@ -249,8 +258,22 @@ def load_whereabouts(environ: Mapping[str, str]) -> Whereabouts:
         kafka=KafkaSettings(**given.fields("kafka")),
         admin_host=named["admin_host"],
         admin_port=named["admin_port"],
-        customers=named["customers"] or _listed_here(given),
+        customers=_named_here(named["customers"], given),
     )
+
+
+def load_sources(environ: Mapping[str, str]) -> dict[str, Entries]:
+    """Whom this environment names, by variable, the strongest first. What cannot be read is left out: the deployment's may be elsewhere."""
+    readers: Mapping[str, Callable[[str], Entries]] = {
+        "POLLER_CUSTOMERS_FILE": lambda text: read_entries(Path(text)),
+        "POLLER_CUSTOMERS": lambda text: dict.fromkeys(to_customers(text), PLAIN),
+    }
+    texts, sources = _texts(environ), dict[str, Entries]()
+    for variable, read in readers.items():
+        if variable in texts:
+            with suppress(SettingsError, ValueError):
+                sources[variable] = read(texts[variable])
+    return sources
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,7 +298,7 @@ def load_planned(environ: Mapping[str, str]) -> Planned:
     _refuse([*given.faults, *_unknown(given.texts), *_contradictions((_whom, _two_rates, _cycle_without_cap), given)])
     named = {one.field: one.default for one in wanted} | given.fields("") | given.fields("voucherify")
     return Planned(
-        customers=named["customers"] or _listed(given),
+        customers=tuple(dict.fromkeys([*named["customers"], *_listed(given)])),
         budget=BudgetSettings(**given.fields("budget")),
         auth=named["auth"],
         lookback_seconds=named["lookback_seconds"],
@@ -284,12 +307,13 @@ def load_planned(environ: Mapping[str, str]) -> Planned:
     )
 
 
-def _listed_here(given: Given) -> tuple[CustomerId, ...] | None:
-    """What the customers file names, where there is one that can be read: the deployment's may be elsewhere."""
+def _named_here(customers: tuple[CustomerId, ...], given: Given) -> tuple[CustomerId, ...] | None:
+    """With whom the customers file names, where there is one that can be read: the deployment's may be elsewhere."""
     try:
-        return _listed(given) or None
+        listed = tuple(_listed(given))
     except SettingsError:
-        return None
+        listed = ()
+    return tuple(dict.fromkeys([*customers, *listed])) or None
 
 
 def _refuse(faults: list[str]) -> None:
@@ -297,9 +321,9 @@ def _refuse(faults: list[str]) -> None:
         raise SettingsError(faults)
 
 
-def _listed(given: Given) -> tuple[CustomerId, ...]:
+def _listed(given: Given) -> Entries:
     file = given.values.get(f"{PREFIX}CUSTOMERS_FILE")
-    return read_customers(file) if file is not None else ()
+    return {} if file is None else read_entries(file)
 
 
 def _read(environ: Mapping[str, str], settings: tuple[Declared, ...]) -> Given:
@@ -398,10 +422,8 @@ def _cycle_without_cap(given: Given) -> Iterator[str]:
 
 
 def _whom(given: Given) -> Iterator[str]:
-    both = [variable for variable in ("POLLER_CUSTOMERS", "POLLER_CUSTOMERS_FILE") if variable in given.texts]
-    if len(both) == 2:
-        yield "POLLER_CUSTOMERS and POLLER_CUSTOMERS_FILE are both given: give one of them"
-    if not both:
+    """Of who asks about them; who runs may find them in the watch topic."""
+    if not {"POLLER_CUSTOMERS", "POLLER_CUSTOMERS_FILE"} & given.texts.keys():
         yield "POLLER_CUSTOMERS is required (or POLLER_CUSTOMERS_FILE): whom to watch, ids separated by commas"
 
 
@@ -454,7 +476,7 @@ def _topics(given: Given) -> Iterator[str]:
 
 Contradiction = Callable[[Given], Iterator[str]]
 KAFKA_CONTRADICTIONS: tuple[Contradiction, ...] = (_replication, _topics, _sasl, _tls)
-CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _whom, _two_rates, _cycle_without_cap, _webhook)
+CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _two_rates, _cycle_without_cap, _webhook)
 
 
 def _contradictions(among: tuple[Contradiction, ...], given: Given) -> list[str]:
@@ -463,10 +485,10 @@ def _contradictions(among: tuple[Contradiction, ...], given: Given) -> list[str]
 
 def _too_stale(settings: Settings) -> Iterator[str]:
     """Reading everybody once takes a number of seconds; nobody can be promised less."""
-    seconds = len(settings.customers) / settings.budget.calls_per_second
+    seconds = len(settings.named) / settings.budget.calls_per_second
     if settings.staleness_seconds_max is not None and settings.staleness_seconds_max < seconds:
         yield (
-            f"POLLER_STALENESS_SECONDS_MAX={number(settings.staleness_seconds_max)}: reading {len(settings.customers)} customers once takes {seconds:.1f} seconds "
+            f"POLLER_STALENESS_SECONDS_MAX={number(settings.staleness_seconds_max)}: reading {len(settings.named)} customers once takes {seconds:.1f} seconds "
             f"with {_budget(settings.budget)}: raise it to {math.ceil(seconds * 1.1)} or more, raise the budget, or watch fewer"
         )
 
@@ -492,7 +514,20 @@ def _budget(budget: BudgetSettings) -> str:
 
 def warnings(settings: Settings) -> list[str]:
     """What is allowed, but may not be meant; with the numbers."""
-    return [*_start_warnings(settings), *_lookback_warnings(settings), *_staleness_warnings(settings), *_cleartext_warnings(settings)]
+    return [
+        *_watched_warnings(settings),
+        *_start_warnings(settings),
+        *_lookback_warnings(settings),
+        *_staleness_warnings(settings),
+        *_cleartext_warnings(settings),
+    ]
+
+
+def _watched_warnings(settings: Settings) -> Iterator[str]:
+    if not settings.customers and not settings.listed:
+        yield (
+            "neither POLLER_CUSTOMERS nor POLLER_CUSTOMERS_FILE is given: only whom the watch topic names is watched; add customers with `poller watch add`"
+        )
 
 
 def _start_warnings(settings: Settings) -> Iterator[str]:
@@ -516,11 +551,11 @@ def _lookback_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _staleness_warnings(settings: Settings) -> Iterator[str]:
-    seconds = len(settings.customers) / settings.budget.calls_per_second
+    seconds = len(settings.named) / settings.budget.calls_per_second
     staleness = settings.staleness_seconds_max
     if staleness is not None and staleness < 1.1 * seconds:
         yield (
-            f"POLLER_STALENESS_SECONDS_MAX={number(staleness)} leaves less than a tenth to spare: reading {len(settings.customers)} customers once takes "
+            f"POLLER_STALENESS_SECONDS_MAX={number(staleness)} leaves less than a tenth to spare: reading {len(settings.named)} customers once takes "
             f"{seconds:.1f} seconds with {_budget(settings.budget)}"
         )
 

@@ -27,6 +27,7 @@
         ├── Fenced                    somebody else owns the partition: confirm membership first
         └── LogRefused                say it, try again slowly: somebody must mend topics, permissions or settings
             └── NotOurs               say it and end: no waiting makes the topic ours
+                └── CheckpointsMoved  the same: they are in another topic by now
 
 An error of a library is translated once, at the edge that called it, with `raise … from`. The docstring is the message; what the
 constructor is given is appended.
@@ -196,3 +197,7 @@ class LogRefused(LogError):
 
 class NotOurs(LogRefused):
     """The checkpoint topic belongs to another deployment."""
+
+
+class CheckpointsMoved(NotOurs):
+    """The checkpoints have moved to another topic."""

@@ -1,11 +1,14 @@
 """What the worker's steps mean to the operator: which are worth a log event, and what is counted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import msgspec
+
 from poller.core.budget import CycleStands
 from poller.core.hints import Hints
+from poller.core.watched import Changed, Source
 from poller.errors import (
     CustomerUnknown,
     Forged,
@@ -29,6 +32,11 @@ ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachabl
 REFUSED_SECONDS = 60.0
 """Between two lines on webhooks that were refused."""
 
+IGNORED_SHOWN_MAX = 5
+
+WATCHED_SECONDS = 10.0
+"""Between two lines on what a source has changed of the watched set, however often it does."""
+
 HintMetric = Literal[
     "hints_received",
     "hints_forged",
@@ -39,6 +47,15 @@ HintMetric = Literal[
     "hints_heard",
     "hints_dropped",
 ]
+
+
+class Rewatched(msgspec.Struct, frozen=True):
+    """What a source has changed of the watched set since that was told."""
+
+    added: int = 0
+    removed: int = 0
+    altered: int = 0
+    told_at: float = float("-inf")
 
 
 class Journal:
@@ -54,6 +71,7 @@ class Journal:
         self._refused_told_at = float("-inf")
         self._told_tenth: tuple[str, int, int] | None = None
         self._used_up = False
+        self._rewatched: dict[Source, Rewatched] = {}
 
     def event(self, name: EventName, **fields: Any) -> None:
         self._telemetry.event(name, **fields)
@@ -70,6 +88,27 @@ class Journal:
 
     def customers_file_broken(self, error: SettingsError) -> None:
         self.event("settings_doubtful", warning=f"{'; '.join(error.faults)}: the last list that could be read stays in force")
+
+    def watched_set_changed(self, source: Source, changed: Changed, now: float) -> None:
+        """Told at once, and then now and again with all that came since."""
+        before = self._rewatched.get(source, Rewatched())
+        self._rewatched[source] = Rewatched(
+            before.added + len(changed.added), before.removed + len(changed.removed), before.altered + len(changed.altered), before.told_at
+        )
+        self._tell_watched(now)
+
+    def _tell_watched(self, now: float) -> None:
+        for source, what in self._rewatched.items():
+            if (what.added or what.removed or what.altered) and now >= what.told_at + WATCHED_SECONDS:
+                self._rewatched[source] = Rewatched(told_at=now)
+                self.event("watched_set_changed", source=source, added=what.added, removed=what.removed, altered=what.altered)
+
+    def watch_entries_ignored(self, ignored: Mapping[str, str]) -> None:
+        """By the records' keys: why."""
+        self.event("watch_entries_ignored", count=len(ignored), why=dict(list(ignored.items())[:IGNORED_SHOWN_MAX]))
+
+    def watch_unread(self, error: LogError, retry_seconds: float) -> None:
+        self.event("watch_unread", error=str(error), retry_seconds=round(retry_seconds, 1))
 
     def endpoint_ends(self, ending: object) -> None:
         self.event("deprecated_endpoint", says=str(ending))
@@ -132,6 +171,7 @@ class Journal:
     def committed(self, commit: Commit, began: float, now: float) -> None:
         records = [record for batch in commit.batches for record in batch.records]
         dead_letters = [letter for batch in commit.batches for letter in batch.dead_letters]
+        self._tell_watched(now)
         self._counters.commits += 1
         self._counters.activities_published += len(records)
         self._counters.activities_announced += sum(len(batch.records) for batch in commit.batches if batch.announced)

@@ -5,6 +5,7 @@ instants of our own clock are seconds (`float`) of the one clock that the worker
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NewType
 
 import msgspec
@@ -73,6 +74,8 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     starting_after_id: ActivityId | None = None
     starting_after_ms: int | None = None
     limit: int = PAGE_ACTIVITIES_MAX
+    filters: tuple[tuple[str, str], ...] = ()
+    """Names and values: only such activities are asked for."""
 
 
 Whose = Literal["ours", "another's", "nobody's"]
@@ -185,6 +188,12 @@ class Feed(msgspec.Struct, frozen=True, gc=False):
     """The time over which they were counted, likewise."""
     not_before: float = 0.0
     """It could not be read, and is not asked before then."""
+    caught_up: bool = False
+    """The last answer told nothing new."""
+
+
+NO_IDS: Mapping[str, int] = MappingProxyType({})
+"""One for all customers who did nothing lately, as nearly all are."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -192,7 +201,7 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
 
     cursor_ms: int
     """Everything created before this instant is taken as published or will never be; 0: nothing is."""
-    recent: Mapping[str, int] = {}
+    recent: Mapping[str, int] = NO_IDS
     """Ids published (or known) at or after the cursor, and when each was created, in milliseconds."""
     last_read: float | None = None
     """Unix time in seconds of the last complete read; `None`: never read to the end."""
@@ -214,6 +223,25 @@ class Ledger(msgspec.Struct, frozen=True, gc=False):
     cycle_spent: int = 0
 
 
+class Share(msgspec.Struct, frozen=True, gc=False):
+    """A partition's part of the budget, where several divide it; `core/shares.py` alone knows what to make of it. Maps are by partition."""
+
+    demand: float = 0.0
+    """What its customers are worth in calls, as a proportion to others' demand."""
+    customers: int = 0
+    given: Mapping[int, int] = {}
+    """Parts that it ever gave."""
+    taken: Mapping[int, int] = {}
+    """Parts that it ever took of what was given to it."""
+    cycle: str | None = None
+    """The cycle that the rest is about."""
+    cycle_parts: int = 0
+    """What it had when that began."""
+    calls_given: Mapping[int, int] = {}
+    """Calls of this cycle that went along with parts."""
+    calls_taken: Mapping[int, int] = {}
+
+
 class Ownership(msgspec.Struct, frozen=True, gc=False):
     """What an owner of a partition of the checkpoint topic says of itself, rewritten by each of its commits."""
 
@@ -228,6 +256,8 @@ class Ownership(msgspec.Struct, frozen=True, gc=False):
     learned: Learned = Learned()
     feed: Feed | None = None
     """Of partition 0's owner, where the change feed is read."""
+    share: Share | None = None
+    """Where several partitions divide the budget."""
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -262,6 +292,8 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
     """The last instant that was stepped over."""
     gap: bool = False
     """Something may have been missed on the way."""
+    filters: tuple[tuple[str, str], ...] = ()
+    """Of each of its queries."""
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
@@ -277,6 +309,8 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
     """The customer's checkpoint; `None`: it has none yet."""
     start: Checkpoint
     """What the walk stands on: `base`, or for a new customer where it begins."""
+    entry: WatchEntry = PLAIN
+    """How the customer was watched then."""
 
 
 class FeedCall(msgspec.Struct, frozen=True, gc=False):
@@ -322,6 +356,8 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     dropped: int = 0
     """Recent ids forgotten because there were too many."""
     body_bytes: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    """Of each of its records, beside those that each record has."""
 
 
 class Commit(msgspec.Struct, frozen=True):

@@ -1,14 +1,19 @@
-"""The settings' reference, from their declarations: `config/poller.env` for who runs it, `docs/settings.md` for who reads about it."""
+"""The settings' reference, from their declarations: `config/poller.env` for who runs it, `docs/settings.md` for who reads about it; and likewise the
+schema of watch entries, `config/watch-entry.schema.json`.
+"""
 
+import json
 from pathlib import Path
 
 import msgspec
 
 from poller.config import DECLARED
 from poller.setting import Declared
+from poller.watch_entry import schema
 
 ENV_PATH = Path("config/poller.env")
 MARKDOWN_PATH = Path("docs/settings.md")
+SCHEMA_PATH = Path("config/watch-entry.schema.json")
 
 TITLES = {"voucherify": "The API", "kafka": "Kafka", "budget": "The budget", "webhook": "Webhooks", "": "What is read, and the process"}
 
@@ -41,7 +46,7 @@ def _row(one: Declared) -> Row:
 
 def files() -> dict[Path, str]:
     """Each generated file's path, from the repository's root, and its text."""
-    return {ENV_PATH: env_text(), MARKDOWN_PATH: markdown_text()}
+    return {ENV_PATH: env_text(), MARKDOWN_PATH: markdown_text(), SCHEMA_PATH: schema_text()}
 
 
 def stale(root: Path) -> list[Path]:
@@ -56,6 +61,10 @@ def write(root: Path) -> list[Path]:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(files()[path], encoding="utf-8")
     return written
+
+
+def schema_text() -> str:
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def env_text() -> str:

@@ -30,6 +30,7 @@ EventName = Literal[
     "assigned",
     "rebalancing",
     "membership_failed",
+    "owners_unheard",
     "partition_restored",
     "partition_lost",
     "partition_failed",
@@ -52,6 +53,8 @@ EventName = Literal[
     "cycle",
     "cycle_used_up",
     "watched_set_changed",
+    "watch_entries_ignored",
+    "watch_unread",
     "watched_set_differs",
     "draining",
     "drained",
@@ -72,6 +75,9 @@ EVENTS: Mapping[EventName, Event] = {
     "kafka_ready": Event(logging.INFO, "The topics are there and as they should be."),
     "assigned": Event(logging.INFO, "These partitions are ours from now on; none: standing by."),
     "rebalancing": Event(logging.INFO, "The group divides its partitions anew; no call starts until it has."),
+    "owners_unheard": Event(
+        logging.WARNING, "What the owners of other partitions need cannot be heard: the budget stays divided as it is; tried again."
+    ),
     "membership_failed": Event(logging.WARNING, "The consumer group cannot be joined, or no longer be heard; tried again."),
     "partition_restored": Event(logging.INFO, "A partition's checkpoints were read; its customers are polled."),
     "partition_lost": Event(logging.WARNING, "A partition has another owner; what was not committed there is dropped."),
@@ -99,7 +105,13 @@ EVENTS: Mapping[EventName, Event] = {
     "budget_restored": Event(logging.INFO, "The budget goes on where its last owner left it."),
     "cycle": Event(logging.INFO, "How the billing cycle stands: told when it begins, and at each tenth that is spent."),
     "cycle_used_up": Event(logging.WARNING, "What may be spent in this billing cycle is spent: no call is made until the next one begins."),
-    "watched_set_changed": Event(logging.INFO, "Customers were added or removed."),
+    "watched_set_changed": Event(logging.INFO, "A source of the watched set names others than before, or otherwise."),
+    "watch_entries_ignored": Event(
+        logging.WARNING, "Records of the watch topic that cannot be used: the last good entry of each of these customers stays in force."
+    ),
+    "watch_unread": Event(
+        logging.WARNING, "The watch topic cannot be read: whom it named last stays watched, and is read anew; tried again."
+    ),
     "watched_set_differs": Event(logging.WARNING, "The last owner of a partition was configured with another list of customers."),
     "draining": Event(logging.INFO, "Stopping: what is in flight is finished."),
     "drained": Event(logging.INFO, "Nothing is in flight any more."),

@@ -3,6 +3,7 @@
     run
     ├── _order_calls          asks the engine for the next call, and starts it
     │   └── _carry_out        one call: fetch, decode, tell the engine             (at most `calls_in_flight_max`)
+    ├── _hear_owners          where several partitions divide the budget: what each of them needs and gives
     └── _stay_member          joins the group, again and again
         ├── _follow           what the group says: what is ours, and that it still is
         └── _own              one for each partition that is ours: open, restore, publish, again after any failure
@@ -11,7 +12,7 @@ Every decision is the engine's; what changes it rings the bell, and whoever wait
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -23,6 +24,8 @@ from poller.core.backoff import Backoff
 from poller.core.budget import CycleStands
 from poller.core.engine import Engine
 from poller.core.standing import Standing
+from poller.core.watched import Changed
+from poller.core.watched import Source as WatchSource
 from poller.errors import Fenced, LogError, LogRefused, NotOurs, SourceError
 from poller.journal import Journal
 from poller.model import (
@@ -42,12 +45,16 @@ from poller.model import (
     Response,
     Restored,
     Wait,
+    WatchEntry,
     Whose,
 )
 from poller.telemetry import EventName
 
 Clock = Callable[[], float]
 """Seconds since the Unix epoch as this process counts them: the wall clock when it started, and the monotonic clock from there on."""
+
+Forward = Callable[[Hint], bool]
+"""Takes a hint for another replica, or drops it (False); never waits."""
 
 LOG_FAILED = Backoff(first_seconds=0.2, longest_seconds=10)
 """Kafka failed: usually it is back soon."""
@@ -85,6 +92,9 @@ class Writer(Protocol):
     def restored(self) -> Restored:
         """What the partition held when it was opened: all that was ever committed to it."""
 
+    def let_go(self) -> None:
+        """What was restored is not asked for again, and need not be kept: it may be large."""
+
     async def append(self, batches: Sequence[Batch], ownership: Ownership) -> None:
         """Commit records, dead letters, checkpoints and the ownership record in one transaction.
 
@@ -102,6 +112,12 @@ class Log(Protocol):
         """Be a member of the group until the block is left, which never raises and is bounded in time.
 
         The iterator never ends. Trouble shows as `Assigned(frozenset())`, as `Confirmed` that does not come, or as `LogError`.
+        """
+
+    def owners(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[int, Ownership]]]:
+        """What the owners of all partitions commit about themselves, from now on, until the block is left, which never raises.
+
+        The iterator never ends. Raises `LogError`, as the iterator does.
         """
 
     def open(self, partition: int) -> AbstractAsyncContextManager[Writer]:
@@ -134,6 +150,8 @@ class Worker:
         self._clock = clock
         self._journal = journal
         self._drain_seconds = drain_seconds
+        self._forward: Forward = _dropped
+        self._partitions: int | None = None
         self._bell = Bell()
         self._assigned: frozenset[int] | None = None
         self._owners: dict[int, anyio.CancelScope] = {}
@@ -150,8 +168,12 @@ class Worker:
         if partitions is None:
             return
         self._engine.partitioned(partitions)
+        self._partitions = partitions
+        self._bell.ring()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stay_member)
+            if partitions > 1:
+                tasks.start_soon(self._hear_owners)
             await self._order_calls(tasks)
             await self._finish()
             tasks.cancel_scope.cancel()
@@ -165,8 +187,20 @@ class Worker:
         self._engine.drain()
         self._bell.ring()
 
-    def changed(self) -> None:
-        """Something that the engine was told from outside, such as another watched set, may make somebody due."""
+    def watch(self, customers: Iterable[CustomerId] | Mapping[CustomerId, WatchEntry], source: WatchSource) -> None:
+        """A source of the watched set names exactly these. May be called at any time, as what follows."""
+        self._rewatched(source, self._engine.watch(customers, source))
+
+    def watch_changed(self, changes: Mapping[CustomerId, WatchEntry | None], complete: bool, source: WatchSource = "topic") -> None:
+        """A source of the watched set names these so from now on, or no longer; `complete`: with this, all that it says is told."""
+        changed = self._engine.watch_changed(source, changes)
+        if complete:
+            self._engine.known(source)
+        self._rewatched(source, changed)
+
+    def _rewatched(self, source: WatchSource, changed: Changed) -> None:
+        if changed:
+            self._journal.watched_set_changed(source, changed, self._clock())
         self._bell.ring()
 
     def hinted(self, hint: Hint) -> Whose:
@@ -175,6 +209,16 @@ class Worker:
         self._journal.hints_stand(self._engine.hints)
         self._bell.ring()
         return "ours" if ours else "another's" if self._engine.watches(hint.customer) else "nobody's"
+
+    def forward_by(self, forward: Forward) -> None:
+        """What the change feed tells of another replica's customers is handed to this from now on; before, it is dropped."""
+        self._forward = forward
+
+    async def partitions(self) -> int:
+        """How many divide the work, once that is known."""
+        while self._partitions is None:
+            await self._bell.wait(math.inf)
+        return self._partitions
 
     def live(self) -> tuple[bool, str]:
         """Whether the loop turns."""
@@ -197,6 +241,8 @@ class Worker:
             return False, "not yet a member of the group"
         if self._engine.refused:
             return False, self._engine.refused
+        if self._engine.awaited:
+            return False, f"not yet told whom the {' and the '.join(self._engine.awaited)} of the watched set names"
         waiting = sorted(self._assigned - set(self._engine.owned))
         if waiting:
             return False, f"restoring partitions {waiting}"
@@ -257,8 +303,10 @@ class Worker:
             self._journal.feed_failed(error, now, self._engine.paused_until)
         else:
             now = self._clock()
-            self._engine.changes_received(call, changes, now)
+            others = self._engine.changes_received(call, changes, now)
             self._journal.feed_read(now)
+            for hint in others:
+                self._journal.hint("hints_forwarded" if self._forward(hint) else "hints_dropped")
         self._bell.ring()
 
     async def _finish(self) -> None:
@@ -268,6 +316,18 @@ class Worker:
             while self._owners or self._engine.in_flight:
                 self._turned_at = self._clock()
                 await self._bell.wait(TURN_SECONDS_MAX)
+
+    async def _hear_owners(self) -> None:
+        failures = 0
+        while not self._draining:
+            try:
+                async with self._log.owners() as owners:
+                    async for partition, ownership in owners:
+                        failures = 0
+                        self._engine.owner_said(partition, ownership, self._clock())
+            except LogError as error:
+                failures += 1
+                await self._wait_for_log("owners_unheard", error, failures)
 
     async def _stay_member(self) -> None:
         while not self._draining:
@@ -350,10 +410,13 @@ class Worker:
         refusal = self._engine.ownership_refusal(restored)
         if refusal is not None:
             raise NotOurs(refusal)
+        for _ in self._engine.arriving(partition, restored, self._clock()):
+            await checkpoint()  # heartbeats are answered meanwhile
         now = self._clock()
         undone = self._engine.undone(partition, restored)
         dropped = self._engine.assigned(partition, restored, now)
         self._journal.restored(partition, restored, dropped, self._engine.ownership_differences(restored))
+        writer.let_go()
         if undone:
             self._journal.commit_undone(partition, undone)
         commit = self._engine.commit(partition, now, at_once=True)  # the ownership record, whether there is anything to publish or not
@@ -404,6 +467,10 @@ class Worker:
         until = self._clock() + seconds
         while wanted() and self._clock() < until:
             await self._bell.wait(until - self._clock())
+
+
+def _dropped(_hint: Hint) -> bool:
+    return False
 
 
 def _timer_seconds(seconds: float) -> float:

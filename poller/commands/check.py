@@ -13,6 +13,7 @@ from poller.app import make_engine
 from poller.commands.output import say_json, say_table
 from poller.config import KafkaSettings, Settings, load, warnings
 from poller.errors import (
+    CheckpointsMoved,
     CustomerUnknown,
     Forbidden,
     Limited,
@@ -79,7 +80,7 @@ def _report(findings: Sequence[Finding], json: bool) -> None:
 
 
 def _settings_findings(settings: Settings) -> Iterator[Finding]:
-    yield Finding("settings", True, f"can be used; {_counted(len(settings.customers), 'customer')}")
+    yield Finding("settings", True, f"can be used; {_counted(len(settings.named), 'customer')}")
     for warning in warnings(settings):
         yield Finding("settings", True, f"but is it meant? {warning}")
 
@@ -93,10 +94,12 @@ async def _outside(settings: Settings) -> list[Finding]:
 
 async def _api_findings(settings: Settings) -> list[Finding]:
     """From one call, for the first customer; with OAuth another one takes the token."""
+    if not settings.named:
+        return [Finding("api", None, "not asked: the settings name no customer to ask for; name one in POLLER_CUSTOMERS to try")]
     now = time.time()
     begin_ms = int((now - settings.lookback_seconds) * 1000)
     fetch = Fetch(
-        customer=settings.customers[0],
+        customer=settings.named[0],
         partition=0,
         query=Query(start_date_ms=begin_ms),
         at=now,
@@ -240,7 +243,7 @@ async def _ownership_findings(settings: KafkaSettings, url: str, partitions: int
 
 def ownership_finding(settings: KafkaSettings, error: LogError) -> Finding:
     """`run` would refuse, or fail as this did."""
-    if not isinstance(error, NotOurs):
+    if not isinstance(error, NotOurs) or isinstance(error, CheckpointsMoved):
         return Finding("ownership", False, str(error))
     why = ": ".join(str(arg) for arg in error.args)
     remedy = "change it back, or set another POLLER_KAFKA_ACTIVITIES_TOPIC, which the others follow, to begin afresh"

@@ -15,7 +15,13 @@ def config(
     *,
     json: Annotated[bool, Parameter(negative="", show_default=False, help="As JSON.")] = False,
     write_files: Annotated[
-        bool, Parameter(name="--write", negative="", show_default=False, help="Write config/poller.env and docs/settings.md.")
+        bool,
+        Parameter(
+            name="--write",
+            negative="",
+            show_default=False,
+            help="Write config/poller.env, docs/settings.md and config/watch-entry.schema.json.",
+        ),
     ] = False,
     check_files: Annotated[
         bool, Parameter(name="--check", negative="", show_default=False, help="Exit with 1 if one of these files is not current.")

@@ -14,18 +14,29 @@ from cyclopts import Parameter
 
 from poller.commands.output import say_json, say_table
 from poller.config import Whereabouts, load_whereabouts
-from poller.core.standing import Standing
+from poller.core.standing import Standing, State
+from poller.core.watched import Source
 from poller.customer_id import refusal
 from poller.errors import SettingsError
 from poller.kafka.lookup import LookedUp, look_up
 from poller.kafka.record import to_instant
 from poller.model import Checkpoint, CustomerId
 from poller.setting import PREFIX
+from poller.watch_entry import fields
 
 ADMIN_SECONDS_MAX = 3.0
 ADMIN_BYTES_MAX = 65_536
 RECENT_IDS_SHOWN_MAX = 10
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - what is listened on, and where it is reached from here
+
+
+NAMED_BY: dict[Source, str] = {"topic": "the watch topic", "file": "POLLER_CUSTOMERS_FILE", "setting": "POLLER_CUSTOMERS"}
+NEVER: dict[State, str] = {
+    "not watched": "none: nobody watches it: `poller watch add` it, or name it in POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE",
+    "paused": "none: its watch entry says that it is paused",
+    "ended": "none: it is read as far as its watch entry says (`until`)",
+}
+"""Why no call comes."""
 
 
 class Inspected(msgspec.Struct, frozen=True):
@@ -117,10 +128,20 @@ def lines(found: Inspected) -> Iterator[tuple[str, str]]:
     """A table: what, and how it is."""
     log = found.log
     yield "customer", found.customer
-    yield "watched", {None: "not known: the settings here name nobody", True: "yes", False: "not by the settings here"}[found.watched]
+    yield "watched", _watched(found)
     yield "partition", f"{log.partition} of {log.partitions} ({'nobody has owned it yet' if log.ownership is None else _owner(found)})"
     yield from _checkpoint_lines(found)
     yield from _live_lines(found)
+
+
+def _watched(found: Inspected) -> str:
+    """By the process that was asked, or else as far as the settings here tell."""
+    live = found.live
+    if live is None or live.entry is None:
+        return {None: "not known: the settings here name nobody", True: "yes", False: "not by the settings here"}[found.watched]
+    entry = fields(live.entry)
+    by = f"yes: by {' and '.join(NAMED_BY[source] for source in live.sources)}"
+    return f"{by}, with {msgspec.json.encode(entry).decode()}" if entry else by
 
 
 def _owner(found: Inspected) -> str:
@@ -193,8 +214,8 @@ def _state(live: Standing) -> str:
 def _next_call(live: Standing, now: float) -> str:
     if live.state == "in flight":
         return "under way"
-    if live.state == "not watched":
-        return "none: nobody watches it: add it to POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE"
+    if live.state in NEVER:
+        return NEVER[live.state]
     if live.next_call_at is None:
         return "not known" if live.calls_before is None else "not before the budget has calls again"
     before = f"{live.calls_before} call{'' if live.calls_before == 1 else 's'} come{'s' if live.calls_before == 1 else ''} before"
@@ -254,7 +275,7 @@ def _checkpoint_json(checkpoint: Checkpoint, written_at: float | None) -> dict[s
 
 def _live_json(live: Standing) -> dict[str, Any]:
     instants = {name: _instant_or_none(getattr(live, name)) for name in ("due", "next_call_at", "paused_until")}
-    return {**msgspec.structs.asdict(live), **instants}
+    return {**msgspec.structs.asdict(live), "entry": None if live.entry is None else fields(live.entry), **instants}
 
 
 def _instant_or_none(at: float | None) -> str | None:

@@ -147,6 +147,10 @@ class Budget(msgspec.Struct, frozen=True):
         level = min(self.terms.capacity, self.level + budget.calls_per_second(now) * (now - self.at))
         return msgspec.structs.replace(budget, level=level, at=now)
 
+    def under(self, terms: Terms) -> "Budget":
+        """The same under other terms from now on; expects a refilled budget."""
+        return msgspec.structs.replace(self, terms=terms)
+
     def calls_per_second(self, now: float) -> float:
         """The refill: the rate's, or what the cycle leaves if that is less."""
         if self.terms.cycle is None:

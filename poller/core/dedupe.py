@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from poller.model import Activity, DeadLetter
+from poller.model import NO_IDS, Activity, DeadLetter
 
 RECENT_IDS_MAX = 10_000
 """Ids remembered for one customer."""
@@ -81,6 +81,15 @@ def sift(
     return Sifted(records=tuple(records), dead_letters=tuple(dead_letters), recent=remembered, known=known)
 
 
+def wanted(
+    entries: tuple[Activity | DeadLetter, ...], recent: Mapping[str, int], end_ms: int, shown_ms: int
+) -> tuple[Activity | DeadLetter, ...]:
+    """Those that were created before an instant, or are known. What bears no date was created when it was shown, as far as can be told."""
+    return tuple(
+        entry for entry in entries if (shown_ms if entry.created_at_ms is None else entry.created_at_ms) < end_ms or key_of(entry) in recent
+    )
+
+
 def forget(recent: Mapping[str, int], cursor_ms: int) -> tuple[Mapping[str, int], int, int]:
     """The ids still needed at this cursor, the cursor, and how many were dropped because there were too many.
 
@@ -89,7 +98,7 @@ def forget(recent: Mapping[str, int], cursor_ms: int) -> tuple[Mapping[str, int]
     """
     kept = {key: at_ms for key, at_ms in recent.items() if at_ms >= cursor_ms}
     if len(kept) <= FEW_IDS or (len(kept) <= RECENT_IDS_MAX and _bytes(list(kept)) <= RECENT_IDS_BYTES_MAX):
-        return kept, cursor_ms, 0
+        return kept or NO_IDS, cursor_ms, 0
     newest_first = sorted(kept.items(), key=lambda item: item[1], reverse=True)
     room, count = RECENT_IDS_BYTES_MAX, 0
     for key, _ in newest_first[:RECENT_IDS_MAX]:

@@ -14,26 +14,31 @@ walk move in `committed` and nowhere else. A partition that is taken away, for w
 the log holds; a held batch survives that if it was built on the very checkpoint that was restored, as refetching it would cost a call.
 """
 
-import hashlib
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 
 from msgspec.structs import replace
 
 from poller.core import backoff, cursor, dedupe, feed, ownership, walk
-from poller.core.budget import Budget, CycleStands, Terms
+from poller.core.arrival import Arrival, each_in_turn, taken_in
+from poller.core.budget import Budget, CycleStands
 from poller.core.cursor import ServerClock
 from poller.core.freshness import Reading
 from poller.core.hints import Hints
+from poller.core.landing import Landing
 from poller.core.owned import Customer, Held, Owned
+from poller.core.pauses import Pauses
 from poller.core.policy import Policy
 from poller.core.schedule import Schedule
-from poller.core.standing import Standing, State, next_call
+from poller.core.shares import Shares
+from poller.core.standing import Busy, Standing, standing_in
+from poller.core.watched import Changed, Source, Watched, filters_of, has_ended, settle
 from poller.errors import CustomerUnknown, Rejected, SourceError, TokenRenewed, TooLarge
 from poller.model import (
     NO_LESSON,
+    PLAIN,
     Activity,
     Batch,
     Changes,
@@ -43,16 +48,17 @@ from poller.model import (
     Feed,
     FeedCall,
     Fetch,
+    Hint,
     Learned,
     Ledger,
     Lesson,
     Ownership,
     Page,
-    Quota,
     Rates,
     Restored,
     Wait,
     Walk,
+    WatchEntry,
 )
 
 HELD_PAGES_MAX = 200
@@ -81,12 +87,11 @@ class Engine:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._watched: frozenset[CustomerId] = frozenset()
-        self._watched_by_partition: dict[int, list[CustomerId]] = {}
-        self._watched_hash = ""
+        self._watched = Watched()
         self._partitions = 0
         self._owned: dict[int, Owned] = {}
         self._suspended: dict[int, Owned] = {}
+        self._arriving: dict[int, Arrival] = {}
         self._held: defaultdict[int, Held] = defaultdict(Held)
         self._in_flight: dict[CustomerId, Fetch] = {}
         self._feed = feed.Reader()
@@ -94,10 +99,7 @@ class Engine:
         self.hints = Hints(policy.lookback_ms)
         self._server_clock = ServerClock()
         self._page_lengths: deque[int] = deque(maxlen=PAGES_REMEMBERED)
-        self._failures = 0
-        self._refused = ""
-        self._paused_until = -math.inf
-        self._paused_why = ""
+        self._pauses = Pauses()
         self._lease_until = -math.inf
         self._draining = False
 
@@ -124,17 +126,17 @@ class Engine:
     @property
     def customers(self) -> int:
         """Watched customers in the partitions that are ours and restored."""
-        return sum(len(self._watched_by_partition.get(partition, ())) for partition in self._owned)
+        return sum(len(self._watched.of(partition)) for partition in self._owned)
 
     @property
     def paused_until(self) -> float:
         """No call is made before, whoever is due."""
-        return self._paused_until
+        return self._pauses.until
 
     @property
     def refused(self) -> str:
         """Why the API refuses every call until somebody mends something; empty where it is not known to."""
-        return self._refused
+        return self._pauses.refused
 
     def cycle_stands(self, now: float) -> CycleStands | None:
         """How the cycle stands for the owned partitions; `None`: no cycle is configured, or nothing is owned."""
@@ -144,24 +146,14 @@ class Engine:
     def standing(self, customer_id: CustomerId, now: float) -> Standing:
         """How a customer stands here. Expects to know how many partitions divide the work."""
         partition = ownership.partition_of(customer_id, self._partitions)
-        told = Standing(partition=partition, owner=self._policy.owner, state="not owned")
-        if self._paused_until > now:
-            told = replace(told, paused_until=self._paused_until, paused_why=self._paused_why)
+        sources, entry = self._watched.sources(customer_id), self._watched.entry(customer_id)
+        told = Standing(partition=partition, owner=self._policy.owner, state="not owned", sources=sources, entry=entry)
+        if self._pauses.until > now:
+            told = replace(told, paused_until=self._pauses.until, paused_why=self._pauses.why)
         owned = self._owned.get(partition)
         if owned is None:
             return replace(told, state="restoring") if partition in self._suspended else told
-        customer = owned.customers.get(customer_id)
-        if customer is None or customer_id not in self._watched:
-            return replace(told, state="not watched")
-        told = replace(told, failures=customer.failures, error=customer.error)
-        if customer_id in self._in_flight:
-            return replace(told, state="in flight")
-        if customer_id in self._held[partition].batches:
-            return replace(told, state="awaits its commit")
-        due, before, at = next_call(owned, customer_id, now)
-        state: State = "waits" if customer.walk is None or due is not None else "has more pages"
-        at = max(at, self._paused_until)
-        return replace(told, state=state, due=due, calls_before=before, next_call_at=at)
+        return standing_in(owned, customer_id, told, self._busy(partition, customer_id), now)
 
     def watches(self, customer_id: CustomerId) -> bool:
         """Whether it is to be read, by whoever owns its partition."""
@@ -173,20 +165,33 @@ class Engine:
 
     # Who is watched, and what is ours.
 
-    def watch(self, customers: Iterable[CustomerId]) -> None:
-        """From now on exactly these customers are watched. The checkpoint of one that is no longer watched stays as it is."""
-        self._watched = frozenset(customers)
-        digest = hashlib.sha256("\n".join(sorted(self._watched)).encode())
-        self._watched_hash = digest.hexdigest()[:16]
-        self._divide()
-        for partition in self._owned:
-            self._schedule_watched(partition)
+    @property
+    def awaited(self) -> list[Source]:
+        """Sources of the watched set that have not said yet whom they name: no call is made before."""
+        return self._watched.awaited
+
+    def expect(self, source: Source) -> None:
+        """This source will say whom it names, all at once (`watch`), or by and by, until all of it is `known`."""
+        self._watched.expect(source)
+
+    def known(self, source: Source) -> None:
+        """It has said whom it names."""
+        self._watched.known(source)
+
+    def watch(self, customers: Iterable[CustomerId] | Mapping[CustomerId, WatchEntry], source: Source = "setting") -> Changed:
+        """A source names exactly these. The checkpoint of a customer that is no longer watched stays as it is."""
+        entries = customers if isinstance(customers, Mapping) else dict.fromkeys(customers, PLAIN)
+        return self._rewatched(self._watched.put_all(source, entries))
+
+    def watch_changed(self, source: Source, changes: Mapping[CustomerId, WatchEntry | None]) -> Changed:
+        """A source names these so from now on, or (`None`) no longer."""
+        return self._rewatched(self._watched.change(source, changes))
 
     def partitioned(self, partitions: int) -> None:
         """So many partitions divide the work. Raises `SettingsError` where the budget cannot be divided so often."""
-        self._terms = Terms.of(self._policy.calls_limit, self._policy.calls_window_seconds, self._policy.cycle, partitions)
+        self._shares = Shares(self._policy, partitions)
         self._partitions = partitions
-        self._divide()
+        self._watched.partitioned(partitions)
 
     def ownership_refusal(self, restored: Restored) -> str | None:
         """Why a restored partition may not become ours; `None`: it may."""
@@ -204,24 +209,44 @@ class Engine:
         known = self._suspended[partition].customers if partition in self._suspended else {}
         return [name for name, customer in known.items() if cursor.went_back(customer.checkpoint, restored.checkpoints.get(name))]
 
+    def arriving(self, partition: int, restored: Restored, now: float) -> Iterator[None]:
+        """Take a restored partition in, some customers at each step, so that the loop may turn meanwhile; then it may be `assigned`, and until then
+        it is not ours.
+        """
+        assert partition not in self._owned and self._partitions > 0
+        self._arriving.pop(partition, None)
+        customers: dict[CustomerId, Customer] = {}
+        yield from taken_in(customers, restored.checkpoints, self._watched.of(partition), now)
+        ledger = None if restored.ownership is None else restored.ownership.ledger
+        learned = Learned() if restored.ownership is None else restored.ownership.learned
+        share = None if restored.ownership is None else restored.ownership.share
+        terms = self._shares.terms(share)
+        schedule = Schedule(learned, terms.calls_per_second, self._policy.staleness_seconds_max)
+        owned = Owned(customers, Budget.restore(terms, ledger, now), schedule, share)
+        busy = [name for name, fetch in self._in_flight.items() if fetch.partition == partition]
+        arrival = self._arriving[partition] = Arrival(restored, owned, (*busy, *self._held[partition].batches))
+        yield from each_in_turn(customers, self._watched.of(partition), lambda customer_id: self._settle(owned, partition, customer_id))
+        arrival.complete = True
+
     def assigned(self, partition: int, restored: Restored, now: float) -> list[Batch]:
         """A partition is ours and restored. Returns the held batches that are dropped, as they were built on something else."""
-        assert partition not in self._owned and self._partitions > 0
-        customers = {customer: Customer(checkpoint, now) for customer, checkpoint in restored.checkpoints.items()}
-        ledger = None if restored.ownership is None else restored.ownership.ledger
+        arrival = self._arriving.get(partition)
+        if arrival is None or arrival.restored is not restored or not arrival.complete:
+            for _ in self.arriving(partition, restored, now):
+                pass
+        arrival = self._arriving.pop(partition)
         self._suspended.pop(partition, None)
-        learned = Learned() if restored.ownership is None else restored.ownership.learned
-        schedule = Schedule(learned, self._terms.calls_per_second, self._policy.staleness_seconds_max)
-        self._owned[partition] = Owned(customers, Budget.restore(self._terms, ledger, now), schedule)
+        self._owned[partition] = owned = arrival.owned
         if partition == 0 and self._policy.change_feed:
-            self._owned[partition].feed = (None if restored.ownership is None else restored.ownership.feed) or Feed()
+            owned.feed = (None if restored.ownership is None else restored.ownership.feed) or Feed()
         held = self._held[partition]
         dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]
         for batch in dropped:
             held.pop(batch.customer)
         for customer_id in held.batches:
-            customers.setdefault(customer_id, Customer(None))  # nobody may watch it any more, but what was read of it is published
-        self._schedule_watched(partition)
+            owned.customers.setdefault(customer_id, Customer(None))  # nobody may watch it any more, but what was read of it is published
+        for customer_id in arrival.busy:
+            self._settle(owned, partition, customer_id)
         return dropped
 
     def suspended(self, partition: int) -> None:
@@ -234,7 +259,7 @@ class Engine:
 
     def revoked(self, partition: int) -> None:
         """The partition is no longer ours: its batches are dropped, and so will be what is in flight."""
-        for kept in (self._owned, self._suspended, self._held):
+        for kept in (self._owned, self._suspended, self._arriving, self._held):
             kept.pop(partition, None)
 
     def confirmed(self, at: float) -> None:
@@ -277,16 +302,14 @@ class Engine:
         if customer is None:
             return None
         customer.failures, customer.error = 0, ""
-        going = cursor.timed(fetch, page, now)
-        server_ms = cursor.server_time_ms(going, self._server_clock)
-        start = self._baseline(fetch, going, server_ms)
+        landing = self._landing(fetch, cursor.timed(fetch, page, now))
+        start = landing.baseline()
         if start is None:
             customer.walk, customer.last_read = None, now
             self._schedule(fetch.partition, fetch.customer, customer)
             return None
-        sifted = self._sift(fetch, page, going, start, server_ms)
-        outcome = walk.follow(going, shown, longest, start.cursor_ms, start.stepped_ms)
-        return self._hold(fetch, start, sifted, outcome, server_ms, page.body_bytes)
+        outcome = walk.follow(landing.going, shown, longest, start.cursor_ms, start.stepped_ms)
+        return self._hold(landing, start, landing.sift(page, start), landing.outcome(start, outcome), page.body_bytes)
 
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
         """The call brought nothing. A batch is returned only where the failure itself ends the read."""
@@ -297,7 +320,7 @@ class Engine:
         if isinstance(error, TooLarge) and (smaller := walk.fewer(fetch.walk)) is not None:
             self._go_on(fetch, smaller)
             return None
-        self._fail(error, now)
+        self._pauses.failed(error, now)
         customer = self._standing(fetch)
         if customer is None:
             return None
@@ -313,28 +336,29 @@ class Engine:
     def hinted(self, customer_id: CustomerId, now: float, at_ms: int | None = None) -> bool:
         """It may have done something, at that instant of the server's: it is read next, as far as hints are worth it. False: it is not ours."""
         owned = self._owned.get(ownership.partition_of(customer_id, self._partitions)) if self._owned else None
-        if owned is None or customer_id not in owned.schedule:
+        if owned is None or customer_id not in self._watched:
             return False
-        owned.customers[customer_id].announced = True
-        self.hints.hinted(owned, customer_id, now, at_ms, self._calls)
+        if customer_id in owned.schedule:  # or it is not to be read: paused, say
+            owned.customers[customer_id].announced = True
+            self.hints.hinted(owned, customer_id, now, at_ms, self._calls)
         return True
 
-    def changes_received(self, call: FeedCall, changes: Changes, now: float) -> list[CustomerId]:
-        """What the change feed says: who of ours is hinted at. Returned are those that are watched and not ours."""
+    def changes_received(self, call: FeedCall, changes: Changes, now: float) -> list[Hint]:
+        """What the change feed says: who of ours is hinted at. Returned are hints at those that are watched and not ours."""
         self._feed.landed(call)
-        self._answered(changes.quota, changes.server_time, now)
+        self._pauses.answered(changes.quota, changes.server_time, now)
         owned = self._owned.get(call.partition)
         happened = {} if owned is None else self._feed.heard(owned, call, changes)
         watched = {name: at_ms for name, at_ms in happened.items() if name in self._watched}
         ours = {name: at_ms for name, at_ms in watched.items() if self.hinted(name, now, at_ms)}
         self._feed.prompted(ours)
-        return [name for name in watched if name not in ours]
+        return [Hint(name, at_ms) for name, at_ms in watched.items() if name not in ours]
 
     def feed_failed(self, call: FeedCall, error: SourceError, now: float) -> None:
         """The change feed was not answered. What concerns every call stops them, as with any."""
         self._feed.landed(call)
         if isinstance(error, backoff.OF_ALL_CALLS):
-            self._fail(error, now)
+            self._pauses.failed(error, now)
         if call.partition in self._owned:
             self._feed.failed(self._owned[call.partition], error, now)
 
@@ -350,14 +374,16 @@ class Engine:
         if at > now:
             return Wait(at, "commits")
         owned.commit_at = now + self._policy.commit_seconds
+        self._shares.settle(partition, owned, now)
         owned.budget, ledger, grant = owned.budget.prepare(now, last)
-        said = replace(self._ownership(ledger), learned=owned.schedule.learned, feed=owned.feed)
+        said = replace(self._ownership(ledger), learned=owned.schedule.learned, feed=owned.feed, share=owned.share)
         return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), said, grant)
 
     def committed(self, commit: Commit, now: float) -> None:
         """The transaction stands: the checkpoints move, and the customers are scheduled again."""
         owned = self._owned[commit.partition]
-        owned.budget = owned.budget.committed()
+        owned.budget, owned.committed_at = owned.budget.committed(), now
+        self._shares.heard(commit.partition, commit.ownership.share, now)
         for batch in commit.batches:
             held = self._held[commit.partition].pop(batch.customer)
             customer = owned.customers[batch.customer]
@@ -372,57 +398,51 @@ class Engine:
                 owned.schedule.read(batch.customer, Reading(batch.checkpoint.rates, batch.lesson))
             self._schedule(commit.partition, batch.customer, customer, self.hints.looked(batch, now, self._calls))
 
-    # Inside.
+    def owner_said(self, partition: int, ownership: Ownership, now: float) -> None:
+        """What an owner of another partition has committed."""
+        if partition not in self._owned:
+            self._shares.heard(partition, ownership.share, now)
 
-    def _answered(self, quota: Quota, server_time: float | None, now: float) -> None:
-        """The API is there; what it says of its quota is obeyed where nothing remains."""
-        self._failures, self._refused = 0, ""
-        if quota.remaining == 0:
-            self._pause(now + backoff.quota_wait_seconds(quota.resets_at, server_time), "nothing remains of the quota")
+    # Inside.
 
     def _spend(self, owned: Owned, now: float) -> None:
         owned.budget = owned.budget.spend(now)
         self._calls += 1
         owned.called = self._calls
 
-    def _fail(self, error: SourceError, now: float) -> None:
-        """A call failed for a reason that may concern every call."""
-        if isinstance(error, CustomerUnknown):
-            self._failures, self._refused = 0, ""  # the API is there, and takes our credentials
-        else:
-            self._failures = max(1, self._failures + (now >= self._paused_until))  # what was under way when a pause began says nothing new
-        self._refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self._refused
-        wait = backoff.source_wait_seconds(error, self._failures)
-        if wait > 0:
-            self._pause(now + wait, str(error))
+    def _rewatched(self, changed: Changed) -> Changed:
+        settled = self._owned | {partition: arrival.owned for partition, arrival in self._arriving.items()}
+        for customer_id in changed.customers if settled else ():
+            partition = ownership.partition_of(customer_id, self._partitions)
+            if partition in settled:
+                self._settle(settled[partition], partition, customer_id)
+        return changed
 
-    def _divide(self) -> None:
-        self._watched_by_partition = {}
-        for customer in self._watched if self._partitions else ():
-            partition = ownership.partition_of(customer, self._partitions)
-            self._watched_by_partition.setdefault(partition, []).append(customer)
+    def _settle(self, owned: Owned, partition: int, customer_id: CustomerId) -> None:
+        """It is called as it is watched now."""
+        busy = self._busy(partition, customer_id) is not None
+        customer = settle(owned, customer_id, self._watched.entry(customer_id), busy=busy)
+        if customer is not None and not customer.scheduled and not busy:
+            self._put(owned, customer_id, customer)
 
-    def _schedule_watched(self, partition: int) -> None:
-        owned = self._owned[partition]
-        watched = self._watched_by_partition.get(partition, [])
-        for customer_id in set(owned.schedule) - set(watched):
-            owned.schedule.remove(customer_id)
-            owned.customers[customer_id].scheduled = False
-        busy = self._in_flight.keys() | self._held[partition].batches.keys()
-        for customer_id in sorted(watched):
-            customer = owned.customers.setdefault(customer_id, Customer(None))
-            if customer_id not in owned.schedule:
-                rates = None if customer.checkpoint is None else customer.checkpoint.rates
-                owned.schedule.add(customer_id, rates, customer.last_read)
-            if not customer.scheduled and customer_id not in busy:
-                self._schedule(partition, customer_id, customer)
+    def _busy(self, partition: int, customer_id: CustomerId) -> Busy | None:
+        """Why it does not stand in the schedule though it may be called again."""
+        if customer_id in self._in_flight:
+            return "in flight"
+        return "awaits its commit" if customer_id in self._held[partition].batches else None
 
     def _schedule(self, partition: int, customer_id: CustomerId, customer: Customer, failed_until: float | None = None) -> None:
         """Put a customer back into its schedule: in its turn, or after a failure not before an instant."""
         owned = self._owned.get(partition)
         if owned is None or customer_id not in owned.schedule:
-            return  # its writer is gone, and it is scheduled when the partition is restored; or nobody watches it any more
+            return  # its writer is gone, and it is scheduled when the partition is restored; or it is not to be read any more
+        self._put(owned, customer_id, customer, failed_until)
+
+    def _put(self, owned: Owned, customer_id: CustomerId, customer: Customer, failed_until: float | None = None) -> None:
         schedule = owned.schedule
+        if has_ended(self._watched.entry(customer_id) or PLAIN, customer.checkpoint):
+            schedule.remove(customer_id)
+            return
         customer.scheduled = True
         if failed_until is not None:
             schedule.put_failed(customer_id, failed_until)
@@ -436,12 +456,14 @@ class Engine:
     def _hindrance(self, now: float) -> Wait | None:
         if self._draining:
             return Wait(math.inf, "draining")
+        if self._watched.awaited:
+            return Wait(math.inf, "who is watched is not known yet")
         if self.in_flight >= self._policy.calls_in_flight_max:
             return Wait(math.inf, "calls in flight")
         if now >= self._lease_until:
             return Wait(math.inf, "membership is not confirmed")
-        if now < self._paused_until:
-            return Wait(self._paused_until, self._paused_why)
+        if now < self._pauses.until:
+            return Wait(self._pauses.until, self._pauses.why)
         pages = sum(len(held.batches) for held in self._held.values())
         if pages >= HELD_PAGES_MAX or sum(held.bytes for held in self._held.values()) >= HELD_BYTES_MAX:
             return Wait(math.inf, "commits")
@@ -453,9 +475,10 @@ class Engine:
         customer = owned.customers[customer_id]
         customer.scheduled = False
         self._spend(owned, now)
-        start = customer.checkpoint or self._policy.begin(self._server_clock, now)
-        going = customer.walk or Walk(sent=now, low_ms=start.cursor_ms)
-        fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start)
+        entry = self._watched.entry(customer_id) or PLAIN
+        start = customer.checkpoint or self._policy.begin(self._policy.start_of(entry), self._server_clock, now)
+        going = walk.begun(customer.walk, customer.checkpoint, start, filters_of(entry), now)
+        fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start, entry)
         self._in_flight[customer_id] = fetch
         return fetch
 
@@ -466,31 +489,12 @@ class Engine:
         if len(once) >= walk.PAGE_ACTIVITIES_SHORT:
             self._page_lengths.append(len(once))
         self._server_clock = self._server_clock.observe(page, now)
-        self._answered(page.quota, page.server_time, now)
+        self._pauses.answered(page.quota, page.server_time, now)
         return walk.shown_of(once, len(page.entries)), longest
 
-    def _sift(self, fetch: Fetch, page: Page, going: Walk, start: Checkpoint, server_ms: int | None) -> dedupe.Sifted:
-        """What of the page is new. All that the first page shows to a customer that starts now had happened before, where a date tells when that was."""
-        first_shown = fetch.base is None and start.baseline_ms is not None and going.server_time is not None
-        newest_ms = max((entry.created_at_ms for entry in page.entries if entry.created_at_ms is not None), default=0)
-        return dedupe.sift(
-            page.entries,
-            start.cursor_ms,
-            start.recent,
-            remember_until_ms=dedupe.EVERY_INSTANT_MS if first_shown else start.baseline_ms,
-            undated_ms=max(newest_ms, math.ceil(self._server_clock.latest(fetch.at) * 1000)) + self._policy.lookback_ms,
-        )
-
-    def _baseline(self, fetch: Fetch, going: Walk, server_ms: int | None) -> Checkpoint | None:
-        """What the walk stands on. The first read of a customer that starts now must have begun early enough by the server's own time;
-        `None`: it did not, and is worth nothing but the time that it told. Where nothing tells the time, our own clock must do.
-        """
-        if fetch.base is not None or self._policy.start != "now":
-            return fetch.start
-        began_ms = math.floor(going.sent * 1000) if server_ms is None else server_ms
-        if began_ms - self._policy.lookback_ms < fetch.start.cursor_ms:
-            return None
-        return replace(fetch.start, baseline_ms=cursor.latest_server_time_ms(going, self._server_clock))
+    def _landing(self, fetch: Fetch, going: Walk) -> Landing:
+        """Where nobody watches the customer any more, its call is judged as it was watched then."""
+        return Landing(fetch, going, self._watched.entry(fetch.customer) or fetch.entry, self._server_clock, self._policy)
 
     def _landed(self, fetch: Fetch) -> None:
         assert self._in_flight.get(fetch.customer) is fetch, "an answer to a call that was not ordered"
@@ -525,42 +529,16 @@ class Engine:
             self._go_on(fetch, outcome)
             return None
         nothing = dedupe.Sifted((), (), fetch.start.recent, 0)
-        return self._hold(fetch, fetch.start, nothing, outcome, cursor.server_time_ms(fetch.walk, self._server_clock), 0)
+        return self._hold(self._landing(fetch, fetch.walk), fetch.start, nothing, outcome, 0)
 
-    def _hold(
-        self, fetch: Fetch, start: Checkpoint, sifted: dedupe.Sifted, outcome: Walk | walk.End, server_ms: int | None, body_bytes: int
-    ) -> Batch:
-        ended = isinstance(outcome, walk.End)
-        shown_to_ms = outcome.shown_to_ms if isinstance(outcome, walk.End) else outcome.low_ms
-        cursor_ms = cursor.advance(start.cursor_ms, shown_to_ms, server_ms, self._policy.lookback_ms)
-        recent, cursor_ms, dropped = dedupe.forget(sifted.recent, cursor_ms)
-        stepped_ms = start.stepped_ms if outcome.stepped_ms is None else outcome.stepped_ms
+    def _hold(self, landing: Landing, start: Checkpoint, sifted: dedupe.Sifted, outcome: Walk | walk.End, body_bytes: int) -> Batch:
+        fetch = landing.fetch
+        batch = landing.batch(start, sifted, outcome)
         rates, lesson = self._learn(fetch, start, sifted.records, outcome)
         standing = self._standing(fetch)
         announced = standing is not None and standing.announced
-        batch = Batch(
-            customer=fetch.customer,
-            partition=fetch.partition,
-            base=fetch.base,
-            checkpoint=Checkpoint(
-                cursor_ms=cursor_ms,
-                recent=recent,
-                last_read=fetch.walk.sent if ended else start.last_read,
-                baseline_ms=None if ended else start.baseline_ms,
-                stepped_ms=None if stepped_ms is None or stepped_ms < cursor_ms else stepped_ms,
-                rates=rates,
-            ),
-            records=sifted.records,
-            dead_letters=sifted.dead_letters,
-            walk=replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
-            announced=announced,
-            lesson=lesson,
-            known=sifted.known,
-            gap=outcome.gap,
-            followable=not isinstance(outcome, walk.End) or outcome.followable,
-            dropped=dropped,
-            body_bytes=body_bytes,
-        )
+        checkpoint = replace(batch.checkpoint, rates=rates)
+        batch = replace(batch, checkpoint=checkpoint, announced=announced, lesson=lesson, body_bytes=body_bytes)
         self._held[fetch.partition].put(batch)
         return batch
 
@@ -573,7 +551,8 @@ class Engine:
             return start.rates, NO_LESSON
         until = fetch.walk.sent if isinstance(outcome, walk.End) else min(fetch.walk.sent, outcome.low_ms / 1000)
         times = sorted(min(record.created_at_ms / 1000, until) for record in records)
-        reading = owned.schedule.reading(fetch.customer, times, until, self._policy.known_since(times, until))
+        since = self._policy.known_since(self._policy.start_of(fetch.entry), times, until)
+        reading = owned.schedule.reading(fetch.customer, times, until, since)
         return reading.rates, reading.lesson
 
     def _commit_at(self, partition: int, owned: Owned, now: float) -> float:
@@ -581,7 +560,8 @@ class Engine:
         if held.batches:
             return now if held.records >= COMMIT_RECORDS_MAX else owned.commit_at  # to wait makes no transaction larger than that
         owned.budget = owned.budget.refill(now)
-        return max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._paused_until, owned.commit_at)
+        grant_at = max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._pauses.until, owned.commit_at)
+        return min(grant_at, self._shares.say_at(owned))
 
     def _ownership(self, ledger: Ledger) -> Ownership:
         policy = self._policy
@@ -590,11 +570,7 @@ class Engine:
             url=policy.url,
             endpoint=policy.endpoint,
             partitions=self._partitions,
-            watched_hash=self._watched_hash,
+            watched_hash=self._watched.configured_hash,
             owner=policy.owner,
             ledger=ledger,
         )
-
-    def _pause(self, until: float, why: str) -> None:
-        if until > self._paused_until:
-            self._paused_until, self._paused_why = until, why

@@ -31,7 +31,10 @@ MEMORY_SECONDS = 86_400.0
 """What it announced counts less with age: by a factor of e after so long."""
 
 BEHIND_SECONDS_MAX = 900.0
-"""Whoever is further behind begins anew: so many changes are not to be kept up with, and what is so old was read by now."""
+BEHIND_CALLS_MAX = 2.0
+"""Whoever is behind by more than so long, and than so many times the time since its last call, begins anew: so many changes are not to be kept up with,
+and what is so old was read by now. Where the last answer told nothing, nobody is behind: there were no changes.
+"""
 
 OVERLAP_SECONDS = 5.0
 """How far before the server's time the first call begins."""
@@ -67,12 +70,15 @@ def called(feed: Feed, now: float) -> Feed:
     return msgspec.structs.replace(feed, called_at=now, announced=feed.announced * left, seconds=feed.seconds * left + passed)
 
 
-def changed_since_ms(feed: Feed, server_ms: int) -> int:
-    """From where on to ask, given about what the server's time is."""
+def changed_since_ms(feed: Feed, server_ms: int, now: float) -> int:
+    """From where on to ask with a call that starts now, given about what the server's time is."""
     begin_ms = server_ms - round(OVERLAP_SECONDS * 1000)
-    if feed.read_to_ms is None or feed.read_to_ms < server_ms - round(BEHIND_SECONDS_MAX * 1000):
+    if feed.read_to_ms is None or feed.called_at is None:
         return begin_ms
-    return feed.read_to_ms
+    if feed.caught_up:
+        return feed.read_to_ms
+    behind_seconds = max(BEHIND_SECONDS_MAX, BEHIND_CALLS_MAX * (now - feed.called_at))
+    return begin_ms if feed.read_to_ms < server_ms - round(behind_seconds * 1000) else feed.read_to_ms
 
 
 def heard(feed: Feed, since_ms: int, changes: Iterable[Change]) -> tuple[Feed, dict[CustomerId, int]]:
@@ -82,7 +88,7 @@ def heard(feed: Feed, since_ms: int, changes: Iterable[Change]) -> tuple[Feed, d
     fresh = [change for change in changes if change.updated_at_ms > since_ms]
     read_to_ms = max((change.updated_at_ms for change in fresh), default=since_ms)
     happened = {name: change.updated_at_ms - UPDATED_AFTER_MS for change in fresh for name in change.names}
-    return msgspec.structs.replace(feed, read_to_ms=read_to_ms), happened
+    return msgspec.structs.replace(feed, read_to_ms=read_to_ms, caught_up=not fresh), happened
 
 
 def brought(feed: Feed, activities: int) -> Feed:
@@ -112,8 +118,8 @@ class Reader:
     def order(self, owned: Owned, partition: int, server_time: float, now: float) -> FeedCall:
         """The call to make, which the budget allows; `server_time`: about what it is over there."""
         assert owned.feed is not None and self.call is None
+        self.call = FeedCall(partition, changed_since_ms(owned.feed, math.floor(server_time * 1000), now), now)
         owned.feed = called(owned.feed, now)
-        self.call = FeedCall(partition, changed_since_ms(owned.feed, math.floor(server_time * 1000)), now)
         return self.call
 
     def landed(self, call: FeedCall) -> None:

@@ -21,7 +21,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from itertools import takewhile
 
 import msgspec
 
@@ -46,8 +45,10 @@ PRICE_MIN, PRICE_MAX = 1e-6, 1e6
 PACE_CALLS_FIRST, PACE_CALLS_MIN = 20, 100
 """The pace of calls is what it was over so many, more and more with each, up to a round of all customers; but at least so many then."""
 
-PACE_GAP_MAX = 0.1
-"""As long as that part of all these calls should take, and no longer, is a gap between two of them taken for: after an outage they are as before."""
+PACE_GAP_MAX, PACE_GAP_SLOTS_MAX = 0.1, 20
+"""As long as that part of all these calls should take, or so many of them, and no longer, is a gap between two of them taken for: after an outage they are
+as before, also where the bound leaves no more than a tenth to spare.
+"""
 
 START_VISITS, START_EXPOSURE_SECONDS = 1.0, 28_800.0
 """What the fleet's rate of visits is taken for before there is other evidence: three a customer and day."""
@@ -72,25 +73,22 @@ def held_staleness_seconds(staleness_seconds_max: float | None, round_seconds: f
     return max(staleness_seconds_max or ROUNDS_STALENESS * round_seconds, ROUNDS_STALENESS_MIN * round_seconds)
 
 
-class Place:
+class Place(msgspec.Struct, gc=False, eq=False):
     """One customer, and where it stands."""
 
-    __slots__ = ("called", "customer", "due", "entry", "prompted", "rates", "waits", "weight")
-
-    def __init__(self, customer: CustomerId, rates: Rates, called: float, weight: float) -> None:
-        self.customer = customer
-        self.rates = rates
-        self.weight = weight
-        """How much its waiting counts, beside others'."""
-        self.called = called
-        """Its place in the queue: when it was called last, or its turn passed; `-inf`: never."""
-        self.due = called if rates.due is None else rates.due
-        self.entry = 0
-        """The number of its one valid entry in the heaps; 0: it is away."""
-        self.waits = False
-        """It stands here, but is not to be called before it is due: it failed."""
-        self.prompted = False
-        """Something other than its rates makes it due, so that its call says nothing of the price."""
+    customer: CustomerId
+    rates: Rates
+    called: float
+    """Its place in the queue: when it was called last, or its turn passed; `-inf`: never."""
+    weight: float
+    """How much its waiting counts, beside others'."""
+    due: float
+    entry: int = 0
+    """The number of its one valid entry in the heaps; 0: it is away."""
+    waits: bool = False
+    """It stands here, but is not to be called before it is due: it failed."""
+    prompted: bool = False
+    """Something other than its rates makes it due, so that its call says nothing of the price."""
 
 
 class Freshness:
@@ -109,16 +107,18 @@ class Freshness:
         self._budget_calls_per_second = calls_per_second
         self._staleness_seconds_max = staleness_seconds_max
         self._places: OrderedDict[CustomerId, Place] = OrderedDict()
-        """The queue: in the order of `called`, once sorted."""
-        self._sorted = True
+        """The queue: in the order of `called`, but for those in `_early`."""
+        self._early: list[tuple[float, int, Place]] = []
+        """By `called`: who came behind others that were called later; void once it is called."""
+        self._latest = -math.inf
+        """The latest `called` of all."""
         self._index: list[tuple[float, int, Place]] = []
         """By due time: who may be called."""
         self._waiting: list[tuple[float, int, Place]] = []
         """By due time: who may not be called before."""
         self._entries = 0
         self._standing = 0
-        self._visits = 0
-        self._exposure = 0
+        self._visits = self._exposure = 0
         self._outage_at: float | None = None
         """Since when the queue has been catching up."""
         self._queue_served = False
@@ -164,6 +164,16 @@ class Freshness:
         """Of a call, in activity·seconds: the waiting that one more would save."""
         return self._price * self._fleet / (1 - self._habits.chance) * self.round_seconds**2 / 2
 
+    @property
+    def demand(self) -> float:
+        """B·√c: what these customers are worth in calls, beside other partitions' (core/shares.py). With f ∝ √λ it is Σ√λ/√2, whatever B is."""
+        return self.calls_per_second * math.sqrt(self.price)
+
+    @property
+    def watched(self) -> int:
+        """N."""
+        return len(self._places)
+
     def rates(self, customer: CustomerId) -> Rates:
         return self._places[customer].rates
 
@@ -185,8 +195,9 @@ class Freshness:
         own = (place.due, place.entry)
         by_index = sum(entry == other.entry and (due, entry) < own for due, entry, other in self._index)
         slots_left = math.ceil(max(0.0, place.called + self.staleness_seconds - now) * self.calls_per_second)
-        in_queue = takewhile(lambda other: other is not place, self._queue().values())
-        by_queue = max(slots_left, sum(other.entry > 0 and not other.waits for other in in_queue))
+        turn = (place.called, place.entry)
+        in_queue = sum(other.entry > 0 and not other.waits and (other.called, other.entry) < turn for other in self._places.values())
+        by_queue = max(slots_left, in_queue)
         return (place.due if place.waits else now), min(by_index, by_queue)
 
     # Who is here, and what may be spent on them.
@@ -199,10 +210,12 @@ class Freshness:
     def add(self, customer: CustomerId, rates: Rates | None, called: float = -math.inf, weight: float = 1.0, *, away: bool = False) -> None:
         """A new customer, or one restored: called last then, or never."""
         assert customer not in self._places
-        if self._sorted and self._places and called < next(reversed(self._places.values())).called:
-            self._sorted = False
-        place = self._places[customer] = Place(customer, rates or UNKNOWN, called, weight)
+        place = self._places[customer] = Place(customer, rates or UNKNOWN, called, weight, _due(rates, called))
         self._count(None, rates)
+        if called < self._latest:
+            self._entries += 1  # of two who were called at once, the first to come is first
+            heappush(self._early, (called, self._entries, place))
+        self._latest = max(self._latest, called)
         if not away:
             self._stand(place, self._index)
 
@@ -216,7 +229,7 @@ class Freshness:
         place = self._places.pop(customer)
         self._count(place.rates, None)
         self._standing -= place.entry > 0
-        place.entry = 0
+        place.entry, place.called = 0, math.inf
 
     def weigh(self, customer: CustomerId, weight: float) -> None:
         """How much its waiting counts, from its next read on."""
@@ -231,9 +244,9 @@ class Freshness:
         place = self._overdue(now) or self._earliest()
         if not place.prompted and place.rates.due is not None:
             self._observe_worth(place, now)
-        place.called, place.entry, place.prompted = now, 0, False
+        place.entry, place.prompted = 0, False
         self._standing -= 1
-        self._places.move_to_end(place.customer)
+        self._to_the_end(place, now)
         return place.customer
 
     def reading(self, customer: CustomerId, times: Sequence[float], until: float, since: float = 0.0) -> Reading:
@@ -260,7 +273,7 @@ class Freshness:
         """It comes back, and is due by its rates, or at once if it was hinted at meanwhile; one of whom nothing is known, since it was called."""
         place = self._places[customer]
         if not place.prompted:
-            place.due = place.called if place.rates.due is None else place.rates.due
+            place.due = _due(place.rates, place.called)
         self._stand(place, self._index)
 
     def put_failed(self, customer: CustomerId, until: float) -> None:
@@ -316,26 +329,29 @@ class Freshness:
 
     def _head(self, now: float) -> Place:
         """Who was called longest ago, of those who may be called: the turn of others before it passes, so that they hold up nobody."""
-        queue = self._queue()
-        head = next(iter(queue.values()))
+        head = self._longest_ago()
         while not head.entry or head.waits:
-            head.called = now
-            queue.move_to_end(head.customer)
-            head = next(iter(queue.values()))
+            self._to_the_end(head, now)
+            head = self._longest_ago()
         return head
 
-    def _queue(self) -> OrderedDict[CustomerId, Place]:
-        """Everybody, in the order of their last calls: customers are restored in any order."""
-        if not self._sorted:
-            self._places = OrderedDict((place.customer, place) for place in sorted(self._places.values(), key=lambda place: place.called))
-            self._sorted = True
-        return self._places
+    def _to_the_end(self, place: Place, now: float) -> None:
+        place.called = now
+        self._latest = max(self._latest, now)
+        self._places.move_to_end(place.customer)
+
+    def _longest_ago(self) -> Place:
+        """Who was called longest ago, wherever it is."""
+        first, early = next(iter(self._places.values())), self._early
+        while early and early[0][0] != early[0][2].called:
+            heappop(early)
+        return early[0][2] if early and early[0][0] < first.called else first
 
     def _observe_pace(self, now: float) -> None:
         """Another call is made: how many slots of the budget's pace it took since the last one."""
         if self._taken_at is not None:
             slots = (now - self._taken_at) * self._budget_calls_per_second
-            self._slots += (min(max(slots, 0.0), PACE_GAP_MAX * self._paced) - self._slots) / self._paced
+            self._slots += (min(max(slots, 0.0), PACE_GAP_MAX * self._paced, PACE_GAP_SLOTS_MAX) - self._slots) / self._paced
             self._paced = min(self._paced + 1, max(PACE_CALLS_MIN, len(self._places)))
         self._taken_at = now
 
@@ -354,6 +370,11 @@ class Freshness:
                 self._visits += sign * int(rates.visits / UNIT)
                 self._exposure += sign * int(rates.exposure / UNIT)
         self._fleet = (self._visits * UNIT + START_VISITS) / (self._exposure * UNIT + START_EXPOSURE_SECONDS)
+
+
+def _due(rates: Rates | None, called: float) -> float:
+    """By its rates; one of whom these say nothing, since it was called."""
+    return called if rates is None or rates.due is None else rates.due
 
 
 def _first(heap: list[tuple[float, int, Place]]) -> Place | None:

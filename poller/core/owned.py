@@ -2,38 +2,45 @@
 
 import math
 
+import msgspec
+
 from poller.core.budget import Budget
 from poller.core.schedule import Schedule
-from poller.model import Batch, Checkpoint, CustomerId, Feed, Walk
+from poller.model import Batch, Checkpoint, CustomerId, Feed, Share, Walk
 
 
-class Customer:
-    """What is known of one customer of an owned partition."""
+class Customer(msgspec.Struct, gc=False, eq=False):
+    """What is known of one customer of an owned partition. There are very many, so the garbage collector is spared: none refers to itself."""
 
-    __slots__ = ("announced", "checkpoint", "error", "failures", "last_read", "scheduled", "walk")
+    checkpoint: Checkpoint | None
+    last_read: float = -math.inf
+    walk: Walk | None = None
+    failures: int = 0
+    error: str = ""
+    scheduled: bool = False
+    announced: bool = False
+    """A hint came since its last read."""
 
-    def __init__(self, checkpoint: Checkpoint | None, now: float = math.inf) -> None:
-        """`now`: a last read that lies ahead of it, as another process may have written it by its own clock, says nothing; taken for now, it
+    @classmethod
+    def restored(cls, checkpoint: Checkpoint, now: float) -> "Customer":
+        """A last read that lies ahead of `now`, as another process may have written it by its own clock, says nothing; taken for now, it
         would go behind all others each time that the partition is restored, and never be read.
         """
-        self.checkpoint = checkpoint
-        self.walk: Walk | None = None
-        self.failures = 0
-        self.error = ""
-        said = -math.inf if checkpoint is None or checkpoint.last_read is None else checkpoint.last_read
-        self.last_read = said if said <= now else -math.inf
-        self.scheduled = False
-        self.announced = False
-        """A hint came since its last read."""
+        said = checkpoint.last_read
+        return cls(checkpoint) if said is None or said > now else cls(checkpoint, said)
 
 
 class Owned:
     """One partition that is ours and restored."""
 
-    def __init__(self, customers: dict[CustomerId, Customer], budget: Budget, schedule: Schedule) -> None:
+    def __init__(self, customers: dict[CustomerId, Customer], budget: Budget, schedule: Schedule, share: Share | None = None) -> None:
         self.customers = customers
         self.budget = budget
         self.schedule = schedule
+        self.share = share
+        """Of the budget, where several partitions divide it, as the last commit says, whether it stands or not."""
+        self.committed_at = math.inf
+        """When its last commit was made; `inf`: none was."""
         self.feed: Feed | None = None
         """Of partition 0, where the change feed is read."""
         self.commit_at = -math.inf

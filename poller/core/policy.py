@@ -7,7 +7,7 @@ import msgspec
 from poller.core import cursor
 from poller.core.budget import Cycle
 from poller.core.cursor import ServerClock
-from poller.model import Checkpoint
+from poller.model import Checkpoint, WatchEntry
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -34,9 +34,13 @@ class Policy(msgspec.Struct, frozen=True):
     owner: str = ""
     """Who we are, for the ownership record."""
 
-    def begin(self, clock: ServerClock, now: float) -> Checkpoint:
-        """Where a customer without a checkpoint begins."""
-        match self.start:
+    def start_of(self, entry: WatchEntry) -> str | int:
+        """How a customer that is watched so starts, while it has no checkpoint: see `start`."""
+        return self.start if entry.start is None else entry.start
+
+    def begin(self, start: str | int, clock: ServerClock, now: float) -> Checkpoint:
+        """Where a customer without a checkpoint begins that starts so."""
+        match start:
             case "now":
                 return cursor.start_now(clock, self.lookback_ms, now)
             case "earliest":
@@ -46,9 +50,9 @@ class Policy(msgspec.Struct, frozen=True):
             case other:
                 raise AssertionError(f"no such start: {other!r}")
 
-    def known_since(self, times: Sequence[float], until: float) -> float:
-        """Since when the first read of a customer, which found activities created at these times, tells all that it did."""
-        match self.start:
+    def known_since(self, start: str | int, times: Sequence[float], until: float) -> float:
+        """Since when the first read of a customer that started so, which found activities created at these times, tells all that it did."""
+        match start:
             case int(instant_ms):
                 return min(instant_ms / 1000, until)
             case "earliest" if times:

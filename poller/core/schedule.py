@@ -48,6 +48,10 @@ class Schedule:
             if customer in places:
                 places.remove(customer)
 
+    def weigh(self, customer: CustomerId, weight: float) -> None:
+        """How much its waiting counts beside others', from its next read on."""
+        self._freshness.weigh(customer, weight)
+
     @property
     def calls_per_second(self) -> float:
         """What may be spent, as was last said."""
@@ -56,6 +60,11 @@ class Schedule:
     def pace(self, calls_per_second: float) -> None:
         """The budget's, from now on."""
         self._freshness.pace(calls_per_second)
+
+    @property
+    def need(self) -> tuple[float, int]:
+        """What these customers are worth in calls, beside other partitions'; and how many they are."""
+        return self._freshness.demand, self._freshness.watched
 
     @property
     def learned(self) -> Learned:

@@ -4,11 +4,14 @@ import math
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from poller.core.owned import Owned
-from poller.model import CustomerId
+from poller.core.watched import Source, has_ended
+from poller.model import CustomerId, WatchEntry
 
-State = Literal["not owned", "restoring", "not watched", "in flight", "awaits its commit", "waits", "has more pages"]
+Busy = Literal["in flight", "awaits its commit"]
+State = Literal["not owned", "restoring", "not watched", "paused", "ended", "waits", "has more pages"] | Busy
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +22,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     """Who answers."""
     state: State
+    """`paused`: it is not read for now; `ended`: what was wanted of it is read. Both as its entry says."""
+    sources: tuple[Source, ...] = ()
+    """Who names it, the strongest first."""
+    entry: WatchEntry | None = None
+    """How it is watched: as the strongest says; `None`: it is not."""
     due: float | None = None
     """Not to be called before: it failed. `None`: it is only its turn that it waits for."""
     calls_before: int | None = None
@@ -32,6 +40,23 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     paused_until: float | None = None
     """No customer is called before."""
     paused_why: str = ""
+
+
+def standing_in(owned: Owned, customer_id: CustomerId, told: Standing, busy: Busy | None, now: float) -> Standing:
+    """How a customer stands in a partition that is ours and restored. What every customer's standing tells is `told` already."""
+    customer, entry = owned.customers.get(customer_id), told.entry
+    if customer is None or entry is None:
+        return replace(told, state="not watched")
+    told = replace(told, failures=customer.failures, error=customer.error)
+    if busy is not None:
+        return replace(told, state=busy)
+    if has_ended(entry, customer.checkpoint):
+        return replace(told, state="ended")
+    if entry.paused:
+        return replace(told, state="paused")
+    due, before, at = next_call(owned, customer_id, now)
+    state: State = "waits" if customer.walk is None or due is not None else "has more pages"
+    return replace(told, state=state, due=due, calls_before=before, next_call_at=max(at, told.paused_until or at))
 
 
 def next_call(owned: Owned, customer: CustomerId, now: float) -> tuple[float | None, int, float]:

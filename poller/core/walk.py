@@ -22,7 +22,7 @@ from enum import IntEnum
 
 import msgspec
 
-from poller.model import Activity, ActivityId, DeadLetter, Query, Walk
+from poller.model import Activity, ActivityId, Checkpoint, DeadLetter, Query, Walk
 
 
 class Way(IntEnum):
@@ -75,17 +75,33 @@ class End(msgspec.Struct, frozen=True, gc=False):
     """The last instant whose ties no way led through."""
 
 
+def begun(going: Walk | None, base: Checkpoint | None, start: Checkpoint, filters: tuple[tuple[str, str], ...], now: float) -> Walk:
+    """The walk that is under way, or a new one: also where it asks for something else than is wanted now, or where, with nothing committed of it
+    (`base`), it is to start earlier.
+    """
+    if going is None or going.filters != filters or (base is None and going.low_ms > start.cursor_ms):
+        return Walk(sent=now, low_ms=start.cursor_ms, filters=filters)
+    return going
+
+
+def until(outcome: Walk | End, until_ms: int) -> Walk | End:
+    """The same for a read of which only what was created before an instant is wanted."""
+    if isinstance(outcome, End) or outcome.low_ms < until_ms:
+        return outcome
+    return End(shown_to_ms=until_ms, gap=outcome.gap, stepped_ms=outcome.stepped_ms)
+
+
 def query_of(walk: Walk) -> Query:
     """What to ask for next."""
     match Way(walk.way):
         case Way.FROM_LOW:
-            return Query(start_date_ms=walk.low_ms - 1 if walk.low_ms > 0 else None, limit=walk.limit)
+            return Query(start_date_ms=walk.low_ms - 1 if walk.low_ms > 0 else None, limit=walk.limit, filters=walk.filters)
         case Way.AFTER_ID:
-            return Query(starting_after_id=ActivityId(walk.page_ids[-1 - len(_again(walk))]), limit=walk.limit)
+            return Query(starting_after_id=ActivityId(walk.page_ids[-1 - len(_again(walk))]), limit=walk.limit, filters=walk.filters)
         case Way.AFTER_DATE:
-            return Query(starting_after_ms=walk.low_ms - 1, limit=walk.limit)
+            return Query(starting_after_ms=walk.low_ms - 1, limit=walk.limit, filters=walk.filters)
         case _:
-            return Query(start_date_ms=walk.low_ms + 1, limit=walk.limit)
+            return Query(start_date_ms=walk.low_ms + 1, limit=walk.limit, filters=walk.filters)
 
 
 def follow(walk: Walk, shown: Shown, longest: int, cursor_ms: int, stepped_ms: int | None) -> Walk | End:

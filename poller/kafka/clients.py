@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -29,7 +29,7 @@ TRANSACTION_SECONDS_MAX = 20.0
 """Above the longest failover that was seen (10 s); it bounds how long a dead worker blocks read_committed readers."""
 
 BATCH_BYTES = 256 * 1024
-FETCH_BYTES = 8 * 1024 * 1024
+FETCH_BYTES = 2 * 1024 * 1024
 REBALANCE_SECONDS_MAX = 60.0
 
 
@@ -129,8 +129,8 @@ def make_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
     return AIOKafkaAdminClient(**connection_arguments(settings), request_timeout_ms=_ms(REQUEST_SECONDS_MAX))
 
 
-def make_producer(settings: KafkaSettings, partition: int, limits: Limits) -> AIOKafkaProducer:
-    """The one that fences whoever writes for this partition of the checkpoint topic."""
+def make_producer(settings: KafkaSettings, partition: int | Literal["reshard"], limits: Limits) -> AIOKafkaProducer:
+    """The one that fences whoever writes for this partition of the checkpoint topic, or reshards it."""
     smallest = min(limits.activities_bytes_max, limits.dead_letters_bytes_max, limits.checkpoints_bytes_max)
     largest = max(limits.activities_bytes_max, limits.dead_letters_bytes_max, limits.checkpoints_bytes_max)
     return AIOKafkaProducer(
@@ -144,6 +144,21 @@ def make_producer(settings: KafkaSettings, partition: int, limits: Limits) -> AI
         max_batch_size=min(BATCH_BYTES, smallest),
         # Every record has been measured by then; this only must not be what refuses the largest.
         max_request_size=largest,
+    )
+
+
+def make_table_producer(settings: KafkaSettings, bytes_max: int) -> AIOKafkaProducer:
+    """For a topic that keeps the last value of each key: nothing is written twice or in another order, whatever is tried again. In no transaction.
+
+    `bytes_max`: the topic's `max.message.bytes`.
+    """
+    return AIOKafkaProducer(
+        **connection_arguments(settings),
+        enable_idempotence=True,
+        request_timeout_ms=_ms(REQUEST_SECONDS_MAX),
+        linger_ms=0,
+        compression_type="zstd",
+        max_batch_size=min(BATCH_BYTES, bytes_max),
     )
 
 

@@ -7,6 +7,7 @@ begins to listen hears what is written from then on, and what cannot be sent at 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any
 
 import anyio
@@ -15,11 +16,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from poller.config import KafkaSettings
-from poller.core.backoff import Backoff
 from poller.customer_id import refusal
-from poller.errors import LogError
 from poller.journal import Journal
 from poller.kafka import clients
+from poller.kafka.again import again_and_again
 from poller.kafka.failures import translated
 from poller.kafka.security import connection_arguments
 from poller.kafka.topics import prepare_hints_topic
@@ -32,10 +32,6 @@ UNSENT_MAX = 1000
 SEND_SECONDS_MAX = 10.0
 WAIT_MS = 1000
 RECORDS_AT_ONCE_MAX = 500
-
-FAILED = Backoff(first_seconds=1, longest_seconds=60)
-LASTED_SECONDS = 60.0
-"""Whatever fails after so long fails for the first time."""
 
 Hear = Callable[[Hint], Whose]
 
@@ -91,17 +87,12 @@ class KafkaHints:
             tasks.start_soon(self._again_and_again, self._hear_all, hear)
 
     async def _again_and_again(self, doing: Callable[..., Awaitable[None]], *args: Any) -> None:
-        failures = 0
-        while True:
-            began = anyio.current_time()
-            try:
-                with translated("passing on hints"):
-                    await doing(*args)
-            except LogError as error:
-                failures = 1 if anyio.current_time() - began > LASTED_SECONDS else failures + 1
-                seconds = FAILED.wait_seconds(failures, doing.__name__)
-                self._journal.hints_unshared(error, seconds)
-                await anyio.sleep(seconds)
+        @wraps(doing)
+        async def do() -> None:
+            with translated("passing on hints"):
+                await doing(*args)
+
+        await again_and_again(do, told=self._journal.hints_unshared)
 
     async def _send_all(self) -> None:
         """Whether one was taken is looked at when the next is sent: nobody waits for it, but where none is taken that is said."""

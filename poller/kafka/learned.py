@@ -3,7 +3,6 @@
 from poller.config import KafkaSettings
 from poller.kafka import clients
 from poller.kafka.permissions import explained
-from poller.kafka.record import restored_of
 from poller.kafka.restore import restore
 from poller.kafka.workarounds import partitions_of, tolerate_emptied_markers
 from poller.model import Restored
@@ -16,4 +15,4 @@ async def look_up_learned(settings: KafkaSettings) -> list[Restored]:
     async with explained(f"reading {topic}", settings):
         async with clients.reader(settings) as reader:
             partitions = await partitions_of(reader, topic)
-        return [restored_of(await restore(settings, partition)) for partition in range(partitions)]
+        return [(await restore(settings, partition)).restored() for partition in range(partitions)]

@@ -24,10 +24,10 @@ from aiokafka.structs import TopicPartition
 from poller.config import KafkaSettings
 from poller.core.ownership import murmur2
 from poller.errors import LogRefused, LogUnavailable
-from poller.kafka import clients, membership
+from poller.kafka import clients, membership, owners
 from poller.kafka.owning import check_ownership
 from poller.kafka.permissions import explained
-from poller.kafka.record import Destination, Record, records_of, restored_of
+from poller.kafka.record import Destination, Record, records_of
 from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere, restore
 from poller.kafka.topics import Topics, prepare_topics, verify_topics
 from poller.kafka.workarounds import discard_producer, retrieving, tolerate_emptied_markers, wait_for_sends
@@ -65,6 +65,11 @@ class KafkaLog:
         """Be a member of the group until the block is left. Raises `LogError`; leaving the block is bounded in time."""
         return membership.join(self._settings, self._clock)
 
+    def owners(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[int, Ownership]]]:
+        """What the owners of all partitions commit about themselves, from now on. Raises `LogError`, as its iterator does."""
+        assert self._topics is not None, "prepare() comes first"
+        return owners.owners(self._settings, self._topics.checkpoint_partitions)
+
     @asynccontextmanager
     async def open(self, partition: int) -> AsyncIterator["KafkaWriter"]:
         """Fence the partition's earlier owner and restore. Raises `LogError`; leaving the block never raises and is bounded in time."""
@@ -86,7 +91,7 @@ class KafkaLog:
             await discard_producer(producer)
 
     async def _restore(self, partition: int, topics: Topics) -> Restored:
-        restored = restored_of(await restore(self._settings, partition))
+        restored = (await restore(self._settings, partition)).restored()
         found = restored.ownership
         if found is None:
             # In this order: whatever stands in the activities topic by now was written by an owner who can be found afterwards.
@@ -120,6 +125,9 @@ class KafkaWriter:
 
     def __repr__(self) -> str:
         return f"<KafkaWriter partition {self._to.partition}{'' if self._usable else ', broken'}>"
+
+    def let_go(self) -> None:
+        self.restored = Restored(checkpoints={}, ownership=None)
 
     async def append(self, batches: Sequence[Batch], ownership: Ownership) -> None:
         """Commit records, dead letters, checkpoints and the ownership record in one transaction.

@@ -13,20 +13,38 @@ What it does not: brokers of their own, partitions of the activities topic, comp
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
 import msgspec
 
-from poller.errors import Fenced, LogRefused, LogUnavailable
+from poller.errors import Fenced, LogError, LogRefused, LogUnavailable
 from poller.kafka.owning import check_ownership
-from poller.kafka.record import Destination, Found, Limits, Record, Topic, ownership_of, records_of, restored_of
-from poller.model import Assigned, Batch, Confirmed, MembershipEvent, Ownership, Rebalancing, Restored
+from poller.kafka.record import (
+    OWNERSHIP_KEY,
+    Destination,
+    Found,
+    Limits,
+    Record,
+    Topic,
+    decode_ownership,
+    ownership_of,
+    records_of,
+    restored_of,
+)
+from poller.model import Assigned, Batch, Confirmed, CustomerId, MembershipEvent, Ownership, Rebalancing, Restored, WatchEntry
+from poller.watch_entry import decode, encode
 
 APPEND_SECONDS_MAX = 15.0
 """How long a writer waits for its commit, as on Kafka."""
+
+OWNERS_HEARD_SECONDS = 1.0
+"""How often what other owners have committed is looked at."""
+
+WATCHED_HEARD_SECONDS, WATCHED_AGAIN_SECONDS = 0.2, 1.0
+"""How often the watch topic is looked at, and after how long where that failed."""
 
 EVENTS_MAX = 1000
 """Not yet taken; of more, the oldest are forgotten, for only the last assignment counts."""
@@ -183,6 +201,9 @@ class MemoryKafka:
         self._latest: list[dict[bytes, Found]] = [{} for _ in range(partitions)]
         self._ends = [0] * partitions
         self._epochs = [0] * partitions
+        self.watched: list[tuple[bytes, bytes | None]] = []
+        """The records of the watch topic, oldest first, key and value: any producer may write to it."""
+        self.watched_readable = True
         self._deleted = False
         self._down_until = -math.inf
         self._random = random.Random(seed)  # noqa: S311  # a seeded play of failures, not cryptography
@@ -235,6 +256,10 @@ class MemoryKafka:
         else:
             self._latest[partition][key] = Found(offset, value)
         return offset
+
+    def watch(self, changes: Mapping[CustomerId, WatchEntry | None]) -> None:
+        """Records of the watch topic, as `poller watch` writes them."""
+        self.watched += [(customer.encode(), None if entry is None else encode(entry)) for customer, entry in changes.items()]
 
     def delete_checkpoints(self) -> None:
         """The whole topic, by mistake. It comes back empty with the next `prepare`."""
@@ -397,6 +422,38 @@ class MemoryLog:
         check_ownership(found, self._application_id, self._source_url, self.kafka.partitions)
         yield MemoryWriter(self, partition, epoch, restored)
 
+    @asynccontextmanager
+    async def owners(self) -> AsyncIterator[AsyncIterator[tuple[int, Ownership]]]:
+        """What the owners of all partitions commit about themselves, from now on."""
+        await self._reach()
+        yield self._said(len(self.kafka.read_committed("checkpoints")))
+
+    async def _said(self, start: int) -> AsyncIterator[tuple[int, Ownership]]:
+        while True:
+            await anyio.sleep(OWNERS_HEARD_SECONDS)
+            await self._reach()
+            records = self.kafka.read_committed("checkpoints", start)
+            start += len(records)
+            for record in records:
+                if record.key == OWNERSHIP_KEY:
+                    assert record.partition is not None
+                    yield record.partition, decode_ownership(record.value)
+
+    async def follow_watched(self, hear: Callable[[Mapping[CustomerId, WatchEntry | None], bool], None]) -> None:
+        """The watch topic, as `KafkaWatch.follow` tells of it."""
+        told = -1
+        while True:
+            try:
+                await self._reach()
+            except LogError:
+                await anyio.sleep(WATCHED_AGAIN_SECONDS)
+            else:
+                if told < len(self.kafka.watched) and self.kafka.watched_readable:
+                    new = self.kafka.watched[max(0, told) :]
+                    told = len(self.kafka.watched)
+                    hear({CustomerId(key.decode()): None if value is None else decode(value, False) for key, value in new}, True)
+                await anyio.sleep(WATCHED_HEARD_SECONDS)
+
     async def _reach(self) -> None:
         await self.kafka.reach()
         if self._killed:
@@ -452,6 +509,9 @@ class MemoryWriter:
 
     def __repr__(self) -> str:
         return f"<MemoryWriter partition {self._partition}{'' if self._usable else ', broken'}>"
+
+    def let_go(self) -> None:
+        self.restored = Restored(checkpoints={}, ownership=None)
 
     async def append(self, batches: Sequence[Batch], ownership: Ownership) -> None:
         """Commit in one transaction. Raises `LogError`, and nothing else; then, or when it is cancelled, this writer is of no more use."""

@@ -71,7 +71,7 @@ def needs(settings: KafkaSettings) -> tuple[Need, ...]:
         *(Need("DescribeConfigs", "topic", name, "whose settings must be known") for name in topics),
         *(Need("Write", "topic", name, "to which it publishes") for name in written),
         Need("Read", "topic", checkpoints, "from which it goes on after a restart"),
-        Need("Describe", "topic", watch, "which must be known to be there"),
+        Need("Read", "topic", watch, "which says whom to watch"),
         Need("Read", "group", settings.application_id, "by which replicas share the work"),
         Need("Write", "transactional-id", f"{settings.application_id}-", "by which it publishes once", prefixed=True),
     )
@@ -88,19 +88,31 @@ def hints_needs(settings: KafkaSettings) -> tuple[Need, ...]:
     )
 
 
-async def missing_permissions(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> list[Need]:
-    """Those of `needs` that this user has not. What a topic that is missing needs is known only in part. Raises what aiokafka raises.
+def watch_needs(settings: KafkaSettings, *operations: Operation) -> tuple[Need, ...]:
+    """What `poller watch` needs, and nothing else: these operations, or all."""
+    topic = settings.watch_topic
+    of_all = (
+        Need("Create", "topic", topic, "which is missing"),
+        Need("DescribeConfigs", "topic", topic, "whose settings must be known"),
+        Need("Read", "topic", topic, "which says whom to watch"),
+        Need("Write", "topic", topic, "which is how customers are added and removed"),
+    )
+    return tuple(need for need in of_all if not operations or need.operation in operations)
+
+
+async def missing_permissions(admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Sequence[Need] | None = None) -> list[Need]:
+    """Those of `wanted` (by default of `needs`) that this user has not. What a topic that is missing needs is known only in part. Raises what aiokafka raises.
 
     Brokers that cannot tell are taken to permit everything: whoever tries will see.
     """
     try:
         with anyio.fail_after(ASK_SECONDS_MAX):
-            return await _lacking(admin, settings)
+            return await _lacking(admin, settings, needs(settings) if wanted is None else wanted)
     except (NotImplementedError, errors.IncompatibleBrokerVersion):
         return []
 
 
-async def _lacking(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> list[Need]:
+async def _lacking(admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Sequence[Need]) -> list[Need]:
     topics = [one.name for one in wanted_topics(settings)]
     described = await authorized_topic_operations(admin, topics)
     lacking = {
@@ -112,7 +124,7 @@ async def _lacking(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> list[
         "group": {"Read": await _groups_not_to_read(admin, settings.application_id)},
         "transactional-id": {"Write": await _ids_not_to_write(admin, settings, described[settings.checkpoints_topic].partitions)},
     }
-    return [need for need in needs(settings) if need.name in lacking[need.resource][need.operation]]
+    return [need for need in wanted if need.name in lacking[need.resource][need.operation]]
 
 
 async def _not_to_create(admin: AIOKafkaAdminClient, settings: KafkaSettings, names: Sequence[str]) -> set[str]:
@@ -149,16 +161,16 @@ def refusal_of(missing: Sequence[Need], settings: KafkaSettings, doing: str) -> 
 
 
 @asynccontextmanager
-async def explained(doing: str, settings: KafkaSettings) -> AsyncIterator[None]:
-    """As `translated`; whoever was denied something is told what is missing. Asking is bounded in time."""
+async def explained(doing: str, settings: KafkaSettings, wanted: Sequence[Need] | None = None) -> AsyncIterator[None]:
+    """As `translated`; whoever was denied something is told what of `wanted` (by default of `needs`) is missing. Asking is bounded in time."""
     try:
         with translated(doing):
             yield
     except LogError as error:
-        raise await explain(doing, settings, error) from error.__cause__
+        raise await explain(doing, settings, error, wanted) from error.__cause__
 
 
-async def explain(doing: str, settings: KafkaSettings, error: LogError) -> LogError:
+async def explain(doing: str, settings: KafkaSettings, error: LogError, wanted: Sequence[Need] | None = None) -> LogError:
     """The error as it is, but where it is a denial: then one that names what is missing, if the brokers tell."""
     if not denied(error):
         return error
@@ -166,7 +178,7 @@ async def explain(doing: str, settings: KafkaSettings, error: LogError) -> LogEr
     with anyio.move_on_after(ASK_SECONDS_MAX):
         try:
             async with clients.admin(settings) as admin:
-                missing = await missing_permissions(admin, settings)
+                missing = await missing_permissions(admin, settings, wanted)
         except Exception:  # noqa: BLE001  # then the denial itself is what is told
             return error
     return refusal_of(missing, settings, doing) if missing else error

@@ -3,7 +3,7 @@
     activity      key: its type · value: its JSON as received · headers: CloudEvents 1.0, binary mode
     dead letter   key: the customer's id · value: as received, cut to what fits · headers: why
     checkpoint    key: the customer's id · value: {"v":1,"cursor":"2024-05-01T12:00:00.000Z","recent":{id: ms},…}
-    ownership     key: `OWNERSHIP_KEY` · value: {"v":1,"kind":"ownership",…}
+    ownership     key: `OWNERSHIP_KEY` · value: {"v":1,"kind":"ownership",…}, or what is in its place: "kind":"moved" or "preparing" (core/reshard.py)
 
 All of them are made to be read with kcat. Instants are ISO 8601 with milliseconds, those of the recent ids whole milliseconds (there may be
 ten thousand of them), and `last_read` is Unix time in seconds, for it must come back as exactly the number that it was: a checkpoint that
@@ -16,8 +16,23 @@ from typing import Final, Literal
 
 import msgspec
 
-from poller.errors import LogRefused
-from poller.model import Activity, Batch, Checkpoint, CustomerId, DeadLetter, Feed, Learned, Ledger, Ownership, Rates, Restored
+from poller.core.reshard import Moved, Preparing, Said, being_prepared, moved_to
+from poller.errors import CheckpointsMoved, LogRefused
+from poller.model import (
+    NO_IDS,
+    Activity,
+    Batch,
+    Checkpoint,
+    CustomerId,
+    DeadLetter,
+    Feed,
+    Learned,
+    Ledger,
+    Ownership,
+    Rates,
+    Restored,
+    Share,
+)
 
 OWNERSHIP_KEY: Final = b"\townership"
 """No customer id begins with a tab, for none holds a control character; kcat shows it as white space and a word."""
@@ -81,7 +96,7 @@ def records_of(batches: Sequence[Batch], ownership: Ownership, to: Destination) 
 
 def _records_of_batch(batch: Batch, to: Destination) -> Iterator[Record]:
     for activity in batch.records:
-        yield activity_record(activity, batch.customer, to)
+        yield activity_record(activity, batch.customer, to, batch.headers)
     for letter in batch.dead_letters:
         yield dead_letter_record(letter, batch.customer, to.limits)
     yield _to_own_partition(batch.customer.encode(), encode_checkpoint(batch.checkpoint), to)
@@ -96,14 +111,14 @@ def _to_own_partition(key: bytes, value: bytes, to: Destination) -> Record:
     return record
 
 
-def activity_record(activity: Activity, customer: CustomerId, to: Destination) -> Record:
-    """The activity as published, or the dead letter that it becomes when the topic would refuse it: one refused record spoils its whole transaction."""
+def activity_record(activity: Activity, customer: CustomerId, to: Destination, headers: Sequence[tuple[str, str]] = ()) -> Record:
+    """The activity as published, with these headers beside those that each has; or the dead letter that it becomes when the topic would refuse it: one refused record spoils its whole transaction."""
     key = activity.type.encode()
     record = Record(
         topic="activities",
         key=key,
         value=activity.raw,
-        headers=_cloud_event(activity, customer, to.source_url),
+        headers=(*_cloud_event(activity, customer, to.source_url), *((name, value.encode()) for name, value in headers)),
         spread_by=customer.encode() if to.partition_by == "customer" else key,
     )
     size, limit = size_bytes(record), to.limits.activities_bytes_max
@@ -190,6 +205,26 @@ class _WrittenOwnership(msgspec.Struct, frozen=True, omit_defaults=False):
     ledger: Ledger
     learned: Learned = Learned()
     feed: Feed | None = None
+    share: Share | None = None
+
+
+class _WrittenMoved(msgspec.Struct, frozen=True):
+    v: int
+    kind: Literal["moved"]
+    to: str
+    partitions: int
+    ownership: _WrittenOwnership | None
+
+
+class _WrittenPreparing(msgspec.Struct, frozen=True, rename={"origin": "from"}):
+    v: int
+    kind: Literal["preparing"]
+    origin: str
+    partitions: int
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
 
 
 class _Versioned(msgspec.Struct):
@@ -199,6 +234,9 @@ class _Versioned(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 _checkpoints = msgspec.json.Decoder(_ReadCheckpoint)
 _ownerships = msgspec.json.Decoder(_WrittenOwnership)
+_moved = msgspec.json.Decoder(_WrittenMoved)
+_preparing = msgspec.json.Decoder(_WrittenPreparing)
+_kinds = msgspec.json.Decoder(_Kind)
 _versions = msgspec.json.Decoder(_Versioned)
 
 
@@ -220,10 +258,11 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
     read = _checkpoints.decode(value)
     if read.v != VERSION:
         raise ValueError(f"format version {read.v}")
+    known_to = None if read.rates is None else read.rates.at
     return Checkpoint(
         cursor_ms=to_ms(read.cursor),
-        recent=read.recent,
-        last_read=read.last_read,
+        recent=read.recent or NO_IDS,
+        last_read=known_to if known_to == read.last_read else read.last_read,  # one number serves both, where there are very many
         baseline_ms=None if read.baseline is None else to_ms(read.baseline),
         stepped_ms=None if read.stepped is None else to_ms(read.stepped),
         rates=read.rates,
@@ -231,14 +270,52 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
 
 
 def encode_ownership(ownership: Ownership) -> bytes:
-    return _encoder.encode(_WrittenOwnership(v=VERSION, kind="ownership", **msgspec.structs.asdict(ownership)))
+    return _encoder.encode(_written(ownership))
+
+
+def _written(ownership: Ownership) -> _WrittenOwnership:
+    return _WrittenOwnership(v=VERSION, kind="ownership", **msgspec.structs.asdict(ownership))
 
 
 def decode_ownership(value: bytes) -> Ownership:
     """Raises `ValueError` or `RecursionError` for what `encode_ownership` has not written."""
-    read = _ownerships.decode(value)
-    if read.v != VERSION:
-        raise ValueError(f"format version {read.v}")
+    return _read(_ownerships.decode(value))
+
+
+def encode_said(said: Ownership | Moved | Preparing) -> bytes:
+    """What is to stand under the ownership key."""
+    match said:
+        case Ownership():
+            return encode_ownership(said)
+        case Moved(to=to, partitions=partitions, ownership=ownership):
+            owned = None if ownership is None else _written(ownership)
+            return _encoder.encode(_WrittenMoved(v=VERSION, kind="moved", to=to, partitions=partitions, ownership=owned))
+        case Preparing(origin=origin, partitions=partitions):
+            return _encoder.encode(_WrittenPreparing(v=VERSION, kind="preparing", origin=origin, partitions=partitions))
+
+
+def decode_said(value: bytes) -> Ownership | Moved | Preparing:
+    """Raises `ValueError` or `RecursionError` for what `encode_said` has not written."""
+    match _kinds.decode(value).kind:
+        case "moved":
+            moved = _moved.decode(value)
+            _check_version(moved.v)
+            return Moved(moved.to, moved.partitions, None if moved.ownership is None else _read(moved.ownership))
+        case "preparing":
+            preparing = _preparing.decode(value)
+            _check_version(preparing.v)
+            return Preparing(preparing.origin, preparing.partitions)
+        case _:
+            return decode_ownership(value)
+
+
+def _check_version(version: int) -> None:
+    if version != VERSION:
+        raise ValueError(f"format version {version}")
+
+
+def _read(read: _WrittenOwnership) -> Ownership:
+    _check_version(read.v)
     return Ownership(
         application_id=read.application_id,
         url=read.url,
@@ -249,6 +326,7 @@ def decode_ownership(value: bytes) -> Ownership:
         ledger=read.ledger,
         learned=read.learned,
         feed=read.feed,
+        share=read.share,
     )
 
 
@@ -274,10 +352,49 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
+class Latest:
+    """The last value of each key, understood as soon as it is read: the bytes of all of them, kept until then, would take as much room again.
+
+    What cannot be understood matters only if it is still there at the end, as it may have been put right since.
+    """
+
+    def __init__(self) -> None:
+        self._checkpoints: dict[CustomerId, Checkpoint] = {}
+        self._ownership: Found | None = None
+        self._not_understood: dict[bytes, LogRefused] = {}
+
+    def take(self, key: bytes, found: Found | None) -> None:
+        """The next record; `None`: its value is null."""
+        if key == OWNERSHIP_KEY:
+            self._ownership = found
+            return
+        self._not_understood.pop(key, None)
+        if found is None:
+            self._checkpoints.pop(CustomerId(key.decode(errors="surrogateescape")), None)  # a key that is no text is nobody's
+            return
+        try:
+            self._checkpoints[customer_of(key, found)] = checkpoint_of(key, found)
+        except LogRefused as error:
+            self._not_understood[key] = error
+
+    def ownership(self) -> Ownership | None:
+        """What the last owner said. Raises `LogRefused` where that cannot be understood."""
+        return None if self._ownership is None else ownership_of({OWNERSHIP_KEY: self._ownership})
+
+    def restored(self) -> Restored:
+        """All of it. Raises `LogRefused` where it cannot be understood: a checkpoint passed over would be published again, or lost."""
+        ownership = self.ownership()
+        for error in self._not_understood.values():
+            raise error
+        return Restored(checkpoints=self._checkpoints, ownership=ownership)
+
+
 def restored_of(latest: Mapping[bytes, Found]) -> Restored:
-    """What a partition of the checkpoint topic says. Raises `LogRefused` where it cannot be understood: a checkpoint passed over would be published again, or lost."""
-    checkpoints = {customer_of(key, found): checkpoint_of(key, found) for key, found in latest.items() if key != OWNERSHIP_KEY}
-    return Restored(checkpoints=checkpoints, ownership=ownership_of(latest))
+    """What a partition of the checkpoint topic says. Raises `LogRefused`."""
+    taken = Latest()
+    for key, found in latest.items():
+        taken.take(key, found)
+    return taken.restored()
 
 
 def customer_of(key: bytes, found: Found) -> CustomerId:
@@ -295,11 +412,22 @@ def checkpoint_of(key: bytes, found: Found) -> Checkpoint:
 
 
 def ownership_of(latest: Mapping[bytes, Found]) -> Ownership | None:
-    found = latest.get(OWNERSHIP_KEY)
+    """Raises `LogRefused`, also where `poller reshard` says that nobody may own it (any more, or yet)."""
+    match said_of(latest.get(OWNERSHIP_KEY)):
+        case Moved() as moved:
+            raise CheckpointsMoved(moved_to(moved))
+        case Preparing() as preparing:
+            raise LogRefused(being_prepared(preparing))
+        case said:
+            return said
+
+
+def said_of(found: Found | None) -> Said:
+    """What stands under a partition's ownership key. Raises `LogRefused` where that cannot be understood."""
     if found is None:
         return None
     try:
-        return decode_ownership(found.value)
+        return decode_said(found.value)
     except (ValueError, TypeError, RecursionError) as error:
         raise _not_understood(OWNERSHIP_KEY, found, error) from error
 

@@ -1,6 +1,6 @@
 """Restoring a partition of the checkpoint topic: everything that was committed to it, the last value of each key."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from poller.config import KafkaSettings
 from poller.kafka import clients
-from poller.kafka.record import Found, ownership_of
+from poller.kafka.record import Found, Latest
 from poller.model import Ownership
 
 RESTORE_SECONDS_MAX = 300.0
@@ -25,9 +25,9 @@ WAIT_MS = 100
 """For more to come. Where nothing but aborted records is left nothing comes, and only the position tells that the end is reached."""
 
 
-async def restore(settings: KafkaSettings, partition: int) -> dict[bytes, Found]:
+async def restore(settings: KafkaSettings, partition: int) -> Latest:
     """The partition as it stands now: call only once the predecessor is fenced."""
-    latest: dict[bytes, Found] = {}
+    latest = Latest()
     async with clients.reader(settings) as reader:
         with anyio.fail_after(RESTORE_SECONDS_MAX):
             await read_to_end(reader, TopicPartition(settings.checkpoints_topic, partition), partial(take, latest))
@@ -45,12 +45,9 @@ async def read_to_end(reader: AIOKafkaConsumer, tp: TopicPartition, take: "Calla
         await anyio.lowlevel.checkpoint()
 
 
-def take(latest: dict[bytes, Found], record: ConsumerRecord[Any, Any]) -> None:
+def take(latest: Latest, record: ConsumerRecord[Any, Any]) -> None:
     assert record.key is not None, "a compacted topic takes no record without a key"
-    if record.value is None:
-        latest.pop(record.key, None)
-    else:
-        latest[record.key] = Found(record.offset, record.value)
+    latest.take(record.key, None if record.value is None else Found(record.offset, record.value))
 
 
 async def nothing_but_activities(settings: KafkaSettings, partition: int | None, activities_partitions: int) -> bool:
@@ -103,8 +100,7 @@ async def ownership_elsewhere(settings: KafkaSettings, partition: int, partition
     """What the owner of another partition has said. A partition that nobody has owned may be new in an old topic, and then its customers have their checkpoints elsewhere."""
     for other in range(partitions):
         if other != partition:
-            latest: Mapping[bytes, Found] = await restore(settings, other)
-            ownership = ownership_of(latest)
+            ownership = (await restore(settings, other)).ownership()
             if ownership is not None:
                 return ownership
     return None

@@ -93,6 +93,27 @@ async def prepare_hints_topic(admin: AIOKafkaAdminClient, settings: KafkaSetting
     return (await _count_partitions(admin, wanted))[settings.hints_topic]
 
 
+async def prepare_watch_topic(admin: AIOKafkaAdminClient, settings: KafkaSettings, *, create_missing: bool) -> int:
+    """Verify it, created first where that is wanted; its `max.message.bytes`. Raises `LogRefused`, or what aiokafka raises."""
+    wanted = [one for one in wanted_topics(settings) if one.name == settings.watch_topic]
+    found = await describe(admin, wanted)
+    if not found:
+        if not create_missing:
+            raise LogRefused(f"topic {settings.watch_topic} is missing, and was there before: restore it; a restart creates it anew")
+        await create(admin, wanted, settings.replication_factor)
+        found = await _describe_all(admin, wanted)
+    configs = found[settings.watch_topic]
+    faults = faults_of(wanted[0], configs, (await _count_partitions(admin, wanted))[settings.watch_topic])
+    if faults:
+        raise LogRefused(*faults)
+    return int(configs["max.message.bytes"])
+
+
+async def watch_topic_exists(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> bool:
+    """Raises what aiokafka raises."""
+    return bool(await describe(admin, [one for one in wanted_topics(settings) if one.name == settings.watch_topic]))
+
+
 def faults_of(wanted: Wanted, configs: Configs, partitions: int) -> list[str]:
     """Why a topic that is there will not do, and what to do about it; empty: it will."""
     faults = [*_policy_faults(wanted, configs["cleanup.policy"])]

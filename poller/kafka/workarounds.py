@@ -234,6 +234,22 @@ async def heartbeat_of_nobody(admin: AIOKafkaAdminClient, group: str) -> int:
     return int(response.error_code)
 
 
+async def expel_members(admin: AIOKafkaAdminClient, group: str) -> int:
+    """Put an end to the sessions of all members: each learns it with its next heartbeat. How many there were. Raises what aiokafka raises."""
+    coordinator = await admin.find_coordinator(group)
+    responses: list[Any] = await admin.describe_consumer_groups([group], coordinator)
+    members = []
+    for error, _, _, _, _, described, *_ in [one for response in responses for one in response.groups]:
+        if error != NO_ERROR:
+            raise for_code(error)(group)
+        members += [member[0] for member in described]
+    for member in members:
+        response: Any = await admin._send_request(LeaveGroupRequest(group, member), coordinator)
+        if response.error_code not in (NO_ERROR, UNKNOWN_MEMBER_ID):  # one that has left by itself is as good
+            raise for_code(response.error_code)(group)
+    return len(members)
+
+
 # ------------------------------------------------------------------------------------------------------ sends of a transaction
 # That a topic is denied to the transaction is told to the transaction alone. aiokafka then sends everything all the same, and the brokers refuse
 # what was denied, or just as well the rest: "invalid transaction state", of which nobody can tell what is missing. The transaction knows first.

@@ -13,13 +13,15 @@ from poller.model import CustomerId, Query
 
 Endpoint = Literal["activities", "activity"]
 
+FILTERS_OF_SUCCESSOR = ("campaign_type", "campaign_id")
+
 
 def target(endpoint: Endpoint, customer: CustomerId, query: Query) -> str:
     """Path and query of one call, without the base. Raises `Rejected` for what cannot be asked, before any call is made."""
     refused = refusal(customer)
     if refused is not None:
         raise Rejected(f"the customer's id {refused}")
-    return f"{path(endpoint, customer)}?order=created_at&limit={query.limit}{_beginning(endpoint, query)}"
+    return f"{path(endpoint, customer)}?order=created_at&limit={query.limit}{_beginning(endpoint, query)}{_filters(endpoint, query)}"
 
 
 def path(endpoint: str, customer: str) -> str:
@@ -37,6 +39,14 @@ def _beginning(endpoint: Endpoint, query: Query) -> str:
     if query.start_date_ms is not None:
         return f"&start_date={encoded_date_time(query.start_date_ms)}"
     return ""
+
+
+def _filters(endpoint: Endpoint, query: Query) -> str:
+    """Without one of them, more would be published than is wanted: so none is left out."""
+    for name, _ in query.filters:
+        if endpoint == "activity" and name not in FILTERS_OF_SUCCESSOR:
+            raise Rejected(f"the endpoint `activity` has no `{name}`: take it out of the customer's watch entry")
+    return "".join(f"&{name}={_encoded(value)}" for name, value in query.filters)
 
 
 def encoded_date_time(ms: int) -> str:

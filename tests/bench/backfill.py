@@ -116,8 +116,7 @@ async def backfill(source: Bodies, bootstrap_servers: str, counted: Counter[str]
         await anyio.sleep(1)  # the grant of calls stands, and the group is at rest
         began, cpu = time.perf_counter(), time.process_time()
         with nullcontext(Counter[str]()) if counted is None else sampling() as sampled:
-            engine.watch(source.customers)
-            worker.changed()
+            worker.watch(source.customers, "setting")
             await _until(lambda: telemetry.counters.activities_published >= source.activities)
         run = Run(source.activities, time.perf_counter() - began, time.process_time() - cpu)
         worker.drain()

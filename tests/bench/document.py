@@ -52,8 +52,8 @@ last commit; then the topic is read, and must hold each activity.
 
 {table(measured.backfill)}
 ## Memory
-By tracemalloc, which counts what Python's objects were given: the same on every machine, without what the allocator keeps for itself. In it are the listed
-id, the id as restored, the checkpoint, the engine's own, the place in the schedule, and the mapping of restored checkpoints that the log's writer keeps.
+By tracemalloc, which counts what Python's objects were given: the same on every machine, without what the allocator keeps for itself. In it are the
+id, how it is to be watched, the checkpoint, the engine's own, and the place in the schedule.
 
 {table(measured.memory)}
 ## Restore

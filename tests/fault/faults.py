@@ -20,6 +20,8 @@ TAKEN_OVER_SECONDS_MAX = SESSION_SECONDS + 5.0
 HANDED_OVER_SECONDS_MAX = 2.0
 """The promise for one that was told to end: so soon the next is ready."""
 
+REWATCHED_PER_SECOND = 10.0
+
 OUTAGE_SECONDS = 35.0
 UNAVAILABLE_SECONDS = 8.0
 REFUSED_SECONDS_MAX = 30.0
@@ -135,6 +137,44 @@ async def come_and_go(world: World) -> None:
         leaving.send(world.random.choice((signal.SIGTERM, signal.SIGKILL)))
     await world.recovered(changed_at, published=True)
     await anyio.sleep(world.random.uniform(1, 3))
+
+
+# -------------------------------------------------------------------------------------------------------------- watched set
+
+
+async def rewatch(world: World) -> None:
+    """Customers come and go, are paused and resumed, by the watch topic, while a process is killed, or joins and leaves; in the end all are watched."""
+    begun_at, names = time.time(), world.api.simulator.customers
+    async with writing(world.cluster.bootstrap_servers) as producer:
+
+        async def say(name: str, entry: bytes | None) -> None:
+            await producer.send_and_wait(f"{world.topic}.watch", entry, key=name.encode(), partition=0)
+            world.note("records in the watch topic")
+
+        async def change() -> None:
+            while True:
+                await say(world.random.choice(names), world.random.choice((None, None, b"{}", b'{"paused":true}', b'{"weight":3}')))
+                await anyio.sleep(1 / REWATCHED_PER_SECOND)
+
+        async with anyio.create_task_group() as changes:
+            for name in names:
+                await say(name, b"{}")
+            await anyio.Path(str(world.pollers.settings["customers_file"])).write_text(f"{names[0]}\n")
+            changes.start_soon(change)
+            await anyio.sleep(world.random.uniform(1, 3))
+            if world.injected % 2:
+                joining = world.pollers.start()
+                await joining.is_ready("", within_seconds=30)
+                joining.send(world.random.choice((signal.SIGTERM, signal.SIGKILL)))
+            else:
+                await world.kill(await world.owner())
+                await world.forget_the_dead()
+                world.pollers.start()
+            await anyio.sleep(world.random.uniform(2, 4))
+            changes.cancel_scope.cancel()
+        for name in names:
+            await say(name, b"{}")
+    await world.recovered(max(begun_at, time.time() - 1), published=True)
 
 
 # ------------------------------------------------------------------------------------------------------------------ brokers
@@ -303,6 +343,7 @@ async def nothing_is_published(world: World, since: float) -> None:
 # -------------------------------------------------------------------------------------------------------------------- table
 
 REPLICATED = {"kafka_replication_factor": 3}
+DIVIDED = {"kafka_checkpoint_partitions": 2}
 
 FAULTS: tuple[Fault, ...] = (
     Fault("kill -9 at any moment", kill_at_some_moment, times=20, enough=every_phase_was_hit),
@@ -311,6 +352,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("SIGTERM to the owner, another stands by", end_the_owner, times=4, replicas=2, ready_seconds_max=HANDED_OVER_SECONDS_MAX),
     Fault("SIGSTOP past the session, then SIGCONT", stop_the_owner, times=3, replicas=2, recovery_seconds_max=TAKEN_OVER_SECONDS_MAX),
     Fault("replicas join and leave", come_and_go, times=10, replicas=2, settings={"kafka_checkpoint_partitions": 4}),
+    Fault("watched set changes ten times a second, under kills and rebalances", rewatch, times=8, replicas=2, settings=DIVIDED),
     Fault("broker restarted", restart_the_broker, times=3),
     Fault("broker killed -9", kill_the_broker, times=3),
     Fault("no Kafka for 35 s", be_without_kafka),

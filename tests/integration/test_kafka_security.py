@@ -2,6 +2,7 @@
 where something is wrong: a real Kafka that asks for TLS, logins and permissions.
 """
 
+import json
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ CREATOR = documented_acls("The poller that creates its topics")
 POLLER = documented_acls("The poller with topics made beforehand")
 READER = documented_acls("A consumer of the activities")
 WEBHOOKS = documented_acls("A poller that takes webhooks")
+OPERATOR = documented_acls("Who changes the watched set")
 TOPICS = documented_topics("The poller with topics made beforehand")
 WRONG = Secret("not-the-password-7c4d")
 
@@ -365,6 +368,32 @@ async def unshared(settings: KafkaSettings) -> None:
             return any("uthoriz" in fields["error"] for name, fields in told.events if name == "hints_unshared")
 
         await until(denied, within_seconds=20)
+
+
+async def test_who_changes_the_watched_set_needs_each_documented_permission_and_no_other(guarded: Guarded) -> None:
+    given = guarded.login("poller")
+    create, *others = [acl._replace(principal="User:poller") for acl in OPERATOR]
+    assert create.operation == "Create"
+    async with SuperUser(guarded.super_user) as super_user:
+        await super_user.clear()
+        await super_user.grant(others)
+        await until(lambda: refused_for(given, create, "add", "a"), within_seconds=30)
+        await super_user.grant([create])
+        await until(lambda: command("watch", given, "add", "a").returncode == 0, within_seconds=30)
+        await super_user.revoke([create])
+        for acl in others:
+            await super_user.revoke([acl])
+            await until(partial(refused_for, given, acl, "add", "b", "--weight", "2"), within_seconds=30)
+            await super_user.grant([acl])
+        await until(lambda: command("watch", given, "add", "b").returncode == 0, within_seconds=30)
+        await super_user.revoke([acl for acl in others if acl.operation != "Read"])
+        assert json.loads(command("watch", given, "list", "--json").stdout) == [{"id": "a"}, {"id": "b"}]
+
+
+def refused_for(given: Mapping[str, Any], acl: Acl, *arguments: str) -> bool:
+    """Whether the command ends with the line that gives just this permission."""
+    ended = command("watch", given, *arguments)
+    return ended.returncode == 1 and advised(ended.stderr.decode()) == [acl]
 
 
 async def test_a_consumer_needs_each_documented_permission_and_no_other(guarded: Guarded) -> None:

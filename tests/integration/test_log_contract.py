@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from poller.demo.broker import broker
@@ -19,8 +20,12 @@ from poller.model import (
     Confirmed,
     CustomerId,
     DeadLetter,
+    Ownership,
     Rebalancing,
+    Restored,
+    Share,
 )
+from poller.worker import Log
 from tests.integration.kafka_worlds import (
     SESSION_SECONDS,
     URL,
@@ -42,6 +47,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 FAILOVER_SECONDS_MAX = 2.0
+HEARD_SECONDS_MAX = 5.0
 UNAVAILABLE_SECONDS_MAX = 25.0
 LEAVING_SECONDS_MAX = 6.0
 HARD_TO_ESCAPE = b'{"id":"a1", "amount":1.10,\r\n "name":"\xf0\x9f\x8d\x8a \\u00e9 \xc3\xa9"  }'
@@ -111,6 +117,30 @@ class LogContract:
         async with log.open(0) as writer:
             assert (dict(writer.restored.checkpoints), writer.restored.ownership) == ({}, None)
 
+    async def test_what_owners_commit_about_themselves_is_heard_by_all_from_then_on(self, world: World) -> None:
+        ours, theirs = await prepared(world.log(partitions=2)), await prepared(world.log(partitions=2))
+        said = [msgspec.structs.replace(ownership(world, partitions=2), share=Share(demand=demand)) for demand in (1.0, 2.0, 3.0, 4.0)]
+        await appended(theirs, 0, ((), said[0]))
+        heard: list[tuple[int, Ownership]] = []
+
+        async def hear(owners: AsyncIterator[tuple[int, Ownership]]) -> None:
+            async for partition, one in owners:
+                heard.append((partition, one))
+
+        async def say(log: Log, partition: int, one: Ownership) -> None:
+            await appended(log, partition, ([batch("cust_1", activity("a1"))], one))
+            await until(lambda: heard[-1:] == [(partition, one)], HEARD_SECONDS_MAX)
+
+        async with ours.owners() as owners, anyio.create_task_group() as tasks:
+            tasks.start_soon(hear, owners)
+            await say(theirs, 1, said[1])
+            await say(ours, 0, said[2])
+            await say(theirs, 1, said[3])
+            tasks.cancel_scope.cancel()
+
+        of_before = [(0, said[0])]  # brokers may still have been at its commit
+        assert [one for one in heard if one not in of_before] == [(1, said[1]), (0, said[2]), (1, said[3])]
+
     async def test_what_is_restored_is_exactly_what_was_committed_last(self, world: World) -> None:
         log = await prepared(world.log())
         full = Checkpoint(
@@ -129,6 +159,18 @@ class LogContract:
 
         assert dict(restored.checkpoints) == customers
         assert restored.ownership == last
+
+    async def test_what_was_restored_is_let_go_and_the_writer_goes_on(self, world: World) -> None:
+        log = await prepared(world.log())
+        await appended(log, 0, ([batch("cust_1", activity("a1"))], ownership(world)))
+        async with log.open(0) as writer:
+            writer.let_go()
+            await writer.append([batch("cust_2", activity("a2"))], ownership(world))
+            kept = writer.restored
+
+        assert kept == Restored(checkpoints={}, ownership=None)
+        async with log.open(0) as writer:
+            assert set(writer.restored.checkpoints) == {"cust_1", "cust_2"}
 
     async def test_a_null_value_forgets_its_customer_alone(self, world: World) -> None:
         log = await prepared(world.log())

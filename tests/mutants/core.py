@@ -10,6 +10,7 @@ WHATEVER_FAILS = (
 )
 WINDOWS = "tests/property/test_budget.py::test_no_window_holds_more_calls_than_the_limit_whatever_happens_to_its_owners"
 CYCLES = "tests/property/test_budget.py::test_no_cycle_holds_more_calls_than_its_cap_whatever_happens_to_its_owners"
+REWATCHED = "tests/simulation/test_watched.py::test_whoever_comes_and_goes_has_each_activity_published_once"
 SIMULATION = "tests/simulation/test_mutants.py::test_the_same_plans_without_a_mutant_satisfy_every_judge"
 
 Row = tuple[str, ...]
@@ -259,7 +260,65 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "tests/property/test_budget.py::test_no_window_holds_more_calls_than_the_limit_where_all_are_wanted_after_a_rest",
         ),
     ),
+    "poller/core/pauses.py": (
+        (
+            "a quota of which nothing remains is ignored",
+            "if quota.remaining == 0:",
+            "if False:",
+            f"{UNIT}/test_engine.py::test_a_quota_of_which_nothing_remains_stops_every_call_until_it_is_granted_anew",
+        ),
+    ),
+    "poller/core/watched.py": (
+        (
+            "who is paused is read",
+            "if entry is None or entry.paused or has_ended(entry, checkpoint):",
+            "if entry is None or has_ended(entry, checkpoint):",
+            f"{UNIT}/test_watching.py::test_a_paused_customer_is_not_called_and_what_happens_meanwhile_is_published_once_it_is_resumed",
+            REWATCHED,
+        ),
+        (
+            "who is dropped begins anew when it comes back",
+            "if entry is None and checkpoint is None and not busy:",
+            "if entry is None and not busy:",
+            f"{UNIT}/test_engine.py::test_a_customer_that_is_no_longer_watched_is_not_called_and_goes_on_where_it_was_when_it_is_watched_again",
+            REWATCHED,
+        ),
+        (
+            "the last source to speak counts",
+            "            said.sort(key=lambda one: STRONGEST_FIRST.index(one[0]))\n",
+            "            said.reverse()\n",
+            f"{UNIT}/test_watched.py::test_the_entry_of_the_strongest_source_counts_whole",
+        ),
+        (
+            "the hash forgets nobody",
+            "self._digest ^= 0 if entry is None else _digest(customer, entry)",
+            "self._digest |= 0 if entry is None else _digest(customer, entry)",
+            f"{UNIT}/test_watched.py::test_the_hash_tells_entries_apart_and_does_not_know_of_the_topic",
+        ),
+    ),
+    "poller/core/landing.py": (
+        (
+            "the cursor passes what is withheld",
+            "shown_to_ms = self.entry.until_ms if shown_to_ms is None else min(shown_to_ms, self.entry.until_ms)",
+            "pass",
+            f"{UNIT}/test_watching.py::test_where_until_is_moved_or_taken_away_all_that_was_withheld_is_published_once[moved]",
+            f"{UNIT}/test_watching.py::test_where_until_is_moved_or_taken_away_all_that_was_withheld_is_published_once[taken away]",
+        ),
+        (
+            "what had happened before the start is withheld instead of remembered",
+            "max(self.entry.until_ms, (remember_until_ms or 0) + 1)",
+            "self.entry.until_ms",
+            f"{UNIT}/test_watching.py::test_what_had_happened_before_the_start_is_not_published_though_an_until_is_taken_away",
+        ),
+    ),
     "poller/core/engine.py": (
+        (
+            "nobody waits for the watch topic",
+            "        if self._watched.awaited:\n            return Wait(",
+            "        if False:\n            return Wait(",
+            f"{UNIT}/test_watching.py::test_nobody_is_called_before_all_sources_have_said_whom_they_name",
+            "tests/simulation/test_watched.py::test_nobody_is_called_before_the_watch_topic_was_read",
+        ),
         (
             "very many pages go before all others",
             "elif customer.walk.calls >= PAGES_AT_ONCE_MAX or (",
@@ -338,12 +397,6 @@ ROWS: dict[str, tuple[Row, ...]] = {
             f"{UNIT}/test_engine.py::test_no_call_is_made_while_too_many_bytes_await_their_commit",
         ),
         (
-            "a quota of which nothing remains is ignored",
-            "if quota.remaining == 0:",
-            "if False:",
-            f"{UNIT}/test_engine.py::test_a_quota_of_which_nothing_remains_stops_every_call_until_it_is_granted_anew",
-        ),
-        (
             "anybody's checkpoints are taken",
             "return ownership.refusal(restored.ownership, self._ownership(Ledger(level=0)))",
             "return None",
@@ -351,9 +404,33 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "a revoked partition's batches are kept",
-            "for kept in (self._owned, self._suspended, self._held):",
-            "for kept in (self._owned, self._suspended):",
+            "for kept in (self._owned, self._suspended, self._arriving, self._held):",
+            "for kept in (self._owned, self._suspended, self._arriving):",
             f"{UNIT}/test_engine.py::test_a_revoked_partition_is_forgotten_with_what_is_held_and_what_is_under_way",
+        ),
+        (
+            "who was busy when a partition came in stays unread",
+            "        for customer_id in arrival.busy:\n            self._settle(owned, partition, customer_id)\n",
+            "",
+            f"{UNIT}/test_arrival.py::test_a_call_that_fails_meanwhile_leaves_its_customer_scheduled[4]",
+        ),
+        (
+            "a partition that half came in is ours",
+            " or not arrival.complete",
+            "",
+            f"{UNIT}/test_arrival.py::test_what_was_given_up_midway_is_begun_anew",
+        ),
+        (
+            "what came in before a partition was restored anew is held for good",
+            " or arrival.restored is not restored",
+            "",
+            f"{UNIT}/test_arrival.py::test_what_came_in_is_worth_nothing_once_the_partition_was_restored_anew",
+        ),
+        (
+            "what is watched otherwise while a partition comes in is not heard",
+            "self._owned | {partition: arrival.owned for partition, arrival in self._arriving.items()}",
+            "self._owned",
+            f"{UNIT}/test_arrival.py::test_whoever_is_watched_otherwise_meanwhile_is_read_as_is_wanted_in_the_end[3]",
         ),
     ),
     "poller/core/backoff.py": (

@@ -5,6 +5,10 @@ SAFEGUARDS = "tests/integration/test_log_safeguards.py"
 CLIENT = "tests/unit/voucherify/test_client.py"
 SOURCE = "tests/unit/voucherify/test_source_safeguards.py"
 SOCKETS = "tests/integration/test_source_sockets.py"
+WATCH = "tests/unit/kafka/test_watch.py"
+WATCH_COMMANDS = "tests/integration/test_watch_commands.py"
+FUZZ_WATCH = "tests/property/test_fuzz_watch.py"
+CUSTOMERS = "tests/unit/test_customers.py"
 
 Row = tuple[str, ...]
 
@@ -36,6 +40,67 @@ ROWS: dict[str, tuple[Row, ...]] = {
             """        if whose == "another's":\n""",
             """        if whose == "nobody":\n""",
             "tests/unit/voucherify/test_inbox.py::test_ours_is_told_of_at_once_anothers_is_forwarded_and_nobodys_is_counted",
+        ),
+    ),
+    "poller/kafka/watch.py": (
+        (
+            "who vanished from the watch topic while nobody read it stays watched",
+            "        yield customer, known.get(customer) if there else None\n",
+            "        yield customer, known.get(customer)\n",
+            f"{WATCH}::test_who_vanished_while_nobody_read_is_noticed_when_all_is_read_again",
+            f"{FUZZ_WATCH}::test_who_reads_all_again_has_what_stands_there_whatever_was_missed",
+        ),
+        (
+            "a record that cannot be used takes its customer out of the watched set",
+            "        there = customer in reading.changes or customer in reading.ignored\n",
+            "        there = customer in reading.changes\n",
+            f"{WATCH}::test_who_has_nothing_left_but_a_record_that_cannot_be_used_stays_as_it_was",
+        ),
+        (
+            "a watch topic in another's place is taken for the same",
+            "        if position < offset or not reader.partitions_for_topic(self._tp.topic):\n",
+            "        if position is None:\n",
+            f"{WATCH_COMMANDS}::test_a_topic_that_is_deleted_changes_nothing_and_who_is_missing_in_its_successor_is_noticed",
+        ),
+        (
+            "a watch topic that was deleted is made anew, empty",
+            "create_missing=not self._begun)",
+            "create_missing=True)",
+            f"{WATCH_COMMANDS}::test_a_topic_that_is_deleted_changes_nothing_and_who_is_missing_in_its_successor_is_noticed",
+        ),
+        (
+            "only a part of the watch topic is taken for all of it",
+            "            yield part, False\n",
+            "            yield part, True\n",
+            f"{WATCH}::test_much_is_told_in_parts_of_which_the_last_is_marked_and_nothing_in_one",
+        ),
+    ),
+    "poller/customers.py": (
+        (
+            "the swap of a mounted ConfigMap is not noticed",
+            "        found = path.stat()\n",
+            "        found = path.lstat()\n",
+            f"{CUSTOMERS}::test_a_mounted_config_map_is_read_again_when_its_link_is_swapped",
+        ),
+        (
+            "a file that was just written is taken for settled",
+            " - found.st_mtime_ns) < SETTLED_NS:\n",
+            " - found.st_mtime_ns) < 0:\n",
+            f"{CUSTOMERS}::test_what_was_just_written_may_be_written_again_within_the_same_tick_so_it_is_read_again",
+        ),
+    ),
+    "poller/watch_entry.py": (
+        (
+            "what is misspelt is passed over where it is entered",
+            "_decoded(_entered if strict else _read, value)",
+            "_decoded(_read, value)",
+            "tests/unit/test_watch_entry.py::test_what_is_not_known_is_refused_where_it_is_entered_and_passed_over_where_it_is_read",
+        ),
+        (
+            "an entry's header may stand in for one that every record has",
+            "        if _header_name.fullmatch(name) is None:\n",
+            "        if not name:\n",
+            'tests/unit/test_watch_entry.py::test_what_cannot_be_meant_is_refused_where_it_is_read_too[{"headers":{"ce_x":"1"}}]',
         ),
     ),
     "poller/kafka/log.py": (

@@ -22,6 +22,7 @@ from poller.errors import (
     Undecodable,
     Unreachable,
 )
+from poller.model import PLAIN, WatchEntry
 from tests.support.group import CUSTOMERS, LOOKBACK_SECONDS, Group, Outcome
 
 ERRORS: tuple[SourceError, ...] = (
@@ -155,6 +156,21 @@ class Engines(RuleBasedStateMachine):
     @rule(watched=st.sets(st.sampled_from(CUSTOMERS)))
     def others_are_watched(self, watched: set[Any]) -> None:
         self.group.watch(watched)
+
+    @rule(
+        customers=st.sets(st.sampled_from(CUSTOMERS), min_size=1),
+        how=st.sampled_from(("as others", "paused", "until before", "until soon", "no longer")),
+    )
+    def the_watch_topic_says(self, customers: set[Any], how: str) -> None:
+        now_ms = round(self.group.now * 1000)
+        entries = {
+            "as others": PLAIN,
+            "paused": WatchEntry(paused=True),
+            "until before": WatchEntry(until_ms=now_ms - 10_000),
+            "until soon": WatchEntry(until_ms=now_ms + 5_000),
+        }
+        for customer in sorted(customers):
+            self.group.say(customer, entries.get(how))
 
     @precondition(lambda self: self.group.watched != set(CUSTOMERS))
     @rule()

@@ -136,6 +136,18 @@ def test_two_rounds_after_an_outage_the_bound_holds_again(play: Play) -> None:
         calls.call(slot)
 
 
+def test_the_same_with_many_customers_and_hardly_anything_to_spare() -> None:
+    """The outage itself is not taken for the pace of calls."""
+    many = Play(1_000, 1.1, 3_300, 1, frozenset())
+    calls = Calls(many)
+    for slot in range(2 * many.customers):
+        calls.call(slot)
+    begin = 2 * many.customers + many.outage_slots
+    for slot in range(begin, begin + 2 * many.customers):
+        calls.call(slot)
+    assert calls.oldest(begin + 2 * many.customers) <= 1.1 * many.customers * 1.005
+
+
 @given(FAILING)
 @settings(max_examples=60)
 def test_customers_that_fail_delay_nobody_beyond_the_bound_by_more_than_a_slot_each(play: Play) -> None:

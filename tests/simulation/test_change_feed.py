@@ -74,6 +74,17 @@ def all_changed(request: Request, answer: Answer) -> Answer:
 NAMES: list[str] = []
 
 
+def test_what_the_feed_tells_of_another_replicas_customers_gets_to_it() -> None:
+    divided = replace(PLAN, partitions=2, replicas=2)
+    without, told = life(replace(divided, change_feed=False)), life(divided)
+    for world in (without, told):
+        world.judge()
+
+    print(f"{mean_delay(without):.0f} s without, {mean_delay(told):.0f} s with the feed, read by one replica of two")
+    assert mean_delay(told) <= 0.7 * mean_delay(without)
+    assert all(process.telemetry.counters.hints_useful for process in told.all_processes)
+
+
 def test_a_feed_that_is_always_wrong_costs_little() -> None:
     plain = without_feed()
     NAMES[:] = list(plain.simulator.customers)

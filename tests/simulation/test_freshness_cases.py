@@ -3,6 +3,7 @@
 import pytest
 
 from tests.bench.freshness.cases import CASES, CHECKSUMS, ROUND_ROBIN, SQUARE_ROOT, THE_RULE, ZIPF, Case, drawn, faults, played
+from tests.bench.freshness.divided import measured_division
 from tests.bench.freshness.month import Plan, measured_month
 from tests.bench.freshness.program import Scene, measured_program
 from tests.bench.freshness.workload import Workload
@@ -13,6 +14,8 @@ SCENE = Scene(Workload(400, 1.0, 1, 1), calls_a_minute=2, staleness=260.0, warm_
 """The bound is a round and a quarter. In so short a time chance alone moves the mean: the harness gives 59.8 to 62.2 minutes when its pace is changed by
 less than a hundredth.
 """
+
+UNEVEN = Workload(1000, 1.0, 2, 1)
 
 RESTLESS = Plan(Workload(20, 1.0, 30, 1), calls_a_cycle=3_000, faults_a_day=200, crash_loops=5, crashes=100)
 """There are two faults for each call; what a process that is killed was granted is not spent."""
@@ -47,6 +50,14 @@ def test_the_whole_program_is_as_fresh_as_the_harness_says() -> None:
     print(measure)
 
     assert measure.faults(SCENE) == []
+
+
+def test_customers_who_are_split_unevenly_over_partitions_are_read_as_if_they_were_not() -> None:
+    cost = measured_division(UNEVEN, calls_a_minute=50)
+    print(cost)
+
+    assert cost.faults() == []
+    assert cost.equal.mean > 1.2 * cost.alone.mean  # what it would cost if parts did not follow what is needed
 
 
 def test_a_cycle_is_not_overspent_by_a_program_that_hardly_lives_from_one_call_to_the_next() -> None:

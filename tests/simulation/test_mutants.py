@@ -143,7 +143,7 @@ def test_a_checkpoint_in_another_transaction_than_its_records_is_seen_to_be_ahea
 
 def test_whoever_was_read_last_being_read_next_is_not_fresh() -> None:
     def last_first(places: Freshness, _now: float) -> Place:
-        return next(place for place in reversed(places._queue().values()) if place.entry)
+        return next(place for place in reversed(places._places.values()) if place.entry)
 
     with swapped(Freshness, "_overdue", last_first):
         world = run(CALM_PLAN)

@@ -15,7 +15,7 @@ from poller.core.ownership import partition_of
 from poller.core.policy import Policy
 from poller.demo.readings import Readings, Stored
 from poller.errors import Rejected, SourceError
-from poller.model import Checkpoint, Commit, CustomerId, Fetch, Ownership, Restored, Wait
+from poller.model import PLAIN, Checkpoint, Commit, CustomerId, Fetch, Ownership, Restored, Wait, WatchEntry
 from tests.support.history import Account, stored
 
 CUSTOMERS = tuple(CustomerId(f"cust_{i}") for i in range(7))
@@ -69,6 +69,8 @@ class Group:
         self.published: Counter[str] = Counter()
         self.calls: list[float] = []
         self.watched = set(CUSTOMERS)
+        self.said: dict[CustomerId, WatchEntry] = {}
+        """By the watch topic."""
         self.created = 0
         self.gaps = 0
         self.processes = [self.process(), self.process()]
@@ -86,6 +88,7 @@ class Group:
         )
         engine.partitioned(self.partitions)
         engine.watch(self.watched)
+        engine.watch_changed("topic", self.said)
         return Process(engine)
 
     # What happens in the world.
@@ -103,6 +106,20 @@ class Group:
         self.watched = watched
         for process in self.processes:
             process.engine.watch(watched)
+
+    def say(self, customer: CustomerId, entry: WatchEntry | None) -> None:
+        """A record in the watch topic."""
+        if entry is None:
+            self.said.pop(customer, None)
+        else:
+            self.said[customer] = entry
+        for process in self.processes:
+            process.engine.watch_changed("topic", {customer: entry})
+
+    def is_to_be_read(self, customer: CustomerId, checkpoint: Checkpoint | None) -> bool:
+        entry = self.said.get(customer, PLAIN)
+        ended = checkpoint is not None and entry.until_ms is not None and checkpoint.cursor_ms >= entry.until_ms
+        return (customer in self.watched or customer in self.said) and not entry.paused and not ended
 
     # What happens to a process.
 
@@ -160,7 +177,7 @@ class Group:
             assert order.until > self.now
             return False
         assert isinstance(order, Fetch) and self.now < process.lease_until, "a call without a lease"
-        assert order.customer in self.watched
+        assert self.is_to_be_read(order.customer, order.base)
         assert order.partition == partition_of(order.customer, self.partitions)
         assert order.partition in process.epochs
         self.calls.append(self.now)
@@ -242,8 +259,13 @@ class Group:
         for partition in engine.owned:
             places = Counter(places_in(engine, partition))
             assert all(count == 1 for count in places.values()), "a customer in two places"
+            known = engine._owned[partition].customers
             missing = [
-                customer for customer in self.watched if partition_of(customer, self.partitions) == partition and customer not in places
+                customer
+                for customer in CUSTOMERS
+                if partition_of(customer, self.partitions) == partition
+                and customer not in places
+                and self.is_to_be_read(customer, known[customer].checkpoint if customer in known else None)
             ]
             assert not missing, "a customer in no place"
 
@@ -254,6 +276,8 @@ class Group:
         """The faults end: the first process owns everything, and reads until nothing is new."""
         self.now += SESSION_SECONDS
         self.watch(set(CUSTOMERS))
+        for customer in CUSTOMERS:
+            self.say(customer, None)
         self.kill(1)
         for partition in range(self.partitions):
             while not self.assign(0, partition):

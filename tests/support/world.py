@@ -22,7 +22,7 @@ from poller.demo.transport import SimulatorTransport
 from poller.journal import Journal
 from poller.kafka.memory import Faults, MemoryKafka, MemoryLog
 from poller.kafka.record import Record
-from poller.model import CustomerId
+from poller.model import CustomerId, Hint
 from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
@@ -63,7 +63,9 @@ class Process:
         self.log = MemoryLog(world.kafka, self.clock, source_url=URL)
         self.told = Told()
         self.engine = Engine(policy)
-        self.engine.watch([CustomerId(name) for name in world.simulator.customers])
+        self.engine.watch(world.named())
+        if world.watch_topic:
+            self.engine.expect("topic")
         self.ended = False
         self.crash: Exception | None = None
         self._scope = anyio.CancelScope()
@@ -77,6 +79,14 @@ class Process:
         self._source = VoucherifySource(settings, SimulatorTransport(world.simulator))
         self.telemetry = Telemetry(self.told)
         self.worker = Worker(self.engine, self._source, self.log, self.clock, Journal(self.telemetry))
+        self.worker.forward_by(self._forward)
+
+    def _forward(self, hint: Hint) -> bool:
+        """To all others, at once."""
+        for process in self._world.processes:
+            if process is not self:
+                process.worker.hinted(hint)
+        return True
 
     def clock(self) -> float:
         """The time as this process has it."""
@@ -85,8 +95,14 @@ class Process:
     async def run(self) -> None:
         with self._scope:
             async with self._source:
-                await self.worker.run()
+                await (self._follow_and_work() if self._world.watch_topic else self.worker.run())
         self.ended = True
+
+    async def _follow_and_work(self) -> None:
+        async with anyio.create_task_group() as services:
+            services.start_soon(self.log.follow_watched, self.worker.watch_changed)
+            await self.worker.run()
+            services.cancel_scope.cancel()
 
     async def run_guarded(self) -> None:
         """The same, but whatever ends it is left to a judge, who tells the plan that did it."""
@@ -103,6 +119,9 @@ class Process:
 
 class World:
     """The API, the brokers, and the processes between them."""
+
+    watch_topic = False
+    """Whether processes follow the watch topic, beside what they are configured with."""
 
     def __init__(self, plan: Plan, options: SimulatorOptions | None = None) -> None:
         self.plan = plan
@@ -147,6 +166,10 @@ class World:
             endpoint=plan.endpoint,
             owner=f"life {self.lives}",
         )
+
+    def named(self) -> list[CustomerId]:
+        """Whom each process is configured with."""
+        return [CustomerId(name) for name in self.simulator.customers]
 
     def start(self, tasks: TaskGroup) -> Process:
         self.lives += 1

@@ -3,7 +3,8 @@
 import errno
 import socket
 
-from poller.app import admin_fault
+from poller.app import admin_fault, differences
+from poller.model import PLAIN, CustomerId, WatchEntry
 
 
 def test_an_address_that_cannot_be_had_is_told_in_one_sentence_that_names_the_setting() -> None:
@@ -14,3 +15,11 @@ def test_an_address_that_cannot_be_had_is_told_in_one_sentence_that_names_the_se
     assert taken == "POLLER_ADMIN_PORT=8080: Address already in use on 127.0.0.1: choose another port, or 0 for no admin server"
     for said, host in ((unknown, "nowhere"), (foreign, "192.0.2.1")):
         assert said.startswith(f"POLLER_ADMIN_HOST={host}: ") and "POLLER_ADMIN_PORT=0" in said
+
+
+def test_a_file_that_changes_tells_who_came_who_went_and_who_is_watched_otherwise() -> None:
+    a, b, c, d = (CustomerId(name) for name in "abcd")
+    heavy = WatchEntry(weight=2)
+
+    assert differences({a: PLAIN, b: PLAIN, c: heavy}, {b: PLAIN, c: PLAIN, d: heavy}) == {a: None, c: PLAIN, d: heavy}
+    assert differences({a: PLAIN}, {a: PLAIN}) == {}

@@ -15,12 +15,12 @@ from poller.config import (
     Settings,
     load,
     load_kafka,
-    read_customers,
     start_report,
     warnings,
 )
+from poller.customers import read_customers
 from poller.errors import SettingsError
-from poller.model import CustomerId
+from poller.model import PLAIN, CustomerId, WatchEntry
 from poller.settings_reference import files, markdown_text, rows, stale, write
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,24 @@ def test_customers_are_folded_in_their_order(tmp_path: Path) -> None:
     file.write_text("# whom\n\ncust_2\r\n  cust_1 \ncust_2\n#cust_3\nanna@example.com")
 
     assert loaded(CUSTOMERS="b, a,,b").customers == ("b", "a")
-    assert loaded(CUSTOMERS="", CUSTOMERS_FILE=str(file)).customers == ("cust_2", "cust_1", "anna@example.com")
+    assert tuple(loaded(CUSTOMERS="", CUSTOMERS_FILE=str(file)).listed) == ("cust_2", "cust_1", "anna@example.com")
     assert loaded(CUSTOMERS="", CUSTOMERS_FILE=str(file)).customers_file == file
+
+
+def test_whom_the_setting_names_and_whom_the_file_names_are_watched_together(tmp_path: Path) -> None:
+    file = tmp_path / "customers"
+    file.write_text('cust_2\n{"id":"cust_1","weight":2}\n')
+    settings = loaded(CUSTOMERS_FILE=str(file))
+
+    assert (settings.customers, settings.listed) == (("cust_1",), {"cust_2": PLAIN, "cust_1": WatchEntry(weight=2)})
+    assert settings.named == ("cust_1", "cust_2")
+
+
+def test_where_nobody_is_named_the_watch_topic_may_name_them_and_that_is_told() -> None:
+    settings = loaded(CUSTOMERS="")
+
+    assert settings.named == ()
+    assert [warning.split(":")[0] for warning in warnings(settings)] == ["neither POLLER_CUSTOMERS nor POLLER_CUSTOMERS_FILE is given"]
 
 
 def test_a_watch_list_that_became_unusable_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None:
@@ -162,7 +178,6 @@ def test_all_faults_are_named_at_once_each_by_its_variable() -> None:
         "POLLER_LOOKBACK_SECONDS",
         "POLLER_ADMIN_PORT",
         "POLLER_LOOKBAK_SECONDS",
-        "POLLER_CUSTOMERS",
     ]
 
 
@@ -266,13 +281,6 @@ def test_a_misspelt_port_is_not_taken_for_a_service_link() -> None:
 
 def test_two_rates_contradict_each_other() -> None:
     assert "POLLER_CALLS_PER_MINUTE and POLLER_CALLS_PER_HOUR" in the_fault_with(CALLS_PER_MINUTE="1", CALLS_PER_HOUR="1")
-
-
-def test_two_lists_of_customers_contradict_each_other(tmp_path: Path) -> None:
-    file = tmp_path / "customers"
-    file.write_text("a")
-
-    assert "POLLER_CUSTOMERS and POLLER_CUSTOMERS_FILE" in the_fault_with(CUSTOMERS_FILE=str(file))
 
 
 def test_a_secret_given_twice_is_a_contradiction(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.bench.freshness.cases import CASES, POLICIES, THE_RULE, faults
+from tests.bench.freshness.divided import Cost
 from tests.bench.freshness.document import BEGIN, END, Measured, Speed, drawing, measured, written
 from tests.bench.freshness.harness import Outcome, play
 from tests.bench.freshness.month import MONTH as PLAN
@@ -30,6 +31,7 @@ PROGRAM = Measure(
     cpu_seconds=200.0,
     memory_mib=100.0,
 )
+DIVIDED = Cost(GOOD._replace(mean=3.0), GOOD._replace(mean=3.1), [0.5, 0.4, 0.095, 0.005], GOOD._replace(mean=4.5))
 MONTH = Spent(
     calls=98_500,
     calls_in_window_max=3,
@@ -101,14 +103,20 @@ def test_where_the_month_falls_short_is_said(missed: dict[str, Any], expected: i
     assert len(MONTH._replace(**missed).faults(PLAN)) == expected
 
 
+@pytest.mark.parametrize(("mean", "expected"), [(3.14, 0), (3.16, 1)])
+def test_where_a_division_costs_too_much_is_said(mean: float, expected: int) -> None:
+    assert len(DIVIDED._replace(shared=GOOD._replace(mean=mean)).faults()) == expected
+
+
 def test_the_tables_show_each_figure_and_stand_between_their_marks() -> None:
     outcomes = {(CASE, name): GOOD._replace(mean=3.9 + number) for number, name in enumerate(POLICIES)}
-    text = measured([CASE], Measured(outcomes, PROGRAM, MONTH, Speed(11.5, 0.42)), took_seconds=600)
+    text = measured([CASE], Measured(outcomes, PROGRAM, MONTH, DIVIDED, Speed(11.5, 0.42)), took_seconds=600)
 
     assert "| CI-1 | 1,000 | 50 | 1 | 3.90 | ≤ 4.00 | 0.390 | 16.00 | ≤ 17 | 40.00 | ≤ 40.02 | met |" in text
     assert [name for name in POLICIES if f"| {name} | " not in text] == []
     assert "11.5 µs" in text and "0.42 s" in text
     assert "| mean delay, until the commit | 4.00 min | 3.90 min ± 5% |" in text
+    assert "| four partitions that share | 3.10, 16.0 | 40.00 | +3.3%, ≤ +5% |" in text
     assert "| calls | 98,500 | ≥ 97%, ≤ 100,000 |" in text
     assert written(f"a\n{BEGIN}\nold\n{END}\nb\n", text) == f"a\n{BEGIN}\n{text}{END}\nb\n"
     assert "**missed**" in measured([CASE], Measured({(CASE, name): GOOD._replace(mean=9.0) for name in POLICIES}), 600)

@@ -3,11 +3,12 @@
 import pytest
 
 from poller.core.budget import CycleStands
+from poller.core.watched import Changed
 from poller.errors import SettingsError, TokenRenewed
 from poller.journal import Journal
-from poller.model import CustomerId
+from poller.model import Commit, CustomerId
 from poller.telemetry import Telemetry
-from tests.support.builders import order
+from tests.support.builders import order, ownership
 from tests.support.world import Told
 
 
@@ -44,6 +45,25 @@ def test_a_broken_customers_file_is_told_in_one_line_that_says_what_stays() -> N
             "settings_doubtful",
             {"warning": "POLLER_CUSTOMERS_FILE='c': names no customer: the last list that could be read stays in force"},
         )
+    ]
+
+
+def test_what_changes_of_the_watched_set_is_told_at_once_and_then_now_and_again_with_all_that_came_since() -> None:
+    said, a, b = Told(), CustomerId("a"), CustomerId("b")
+    journal = Journal(Telemetry(said))
+    journal.watched_set_changed("topic", Changed(added=(a, b)), 0)
+    journal.watched_set_changed("file", Changed(altered=(a,)), 1)
+    for now in (1, 2, 3, 4, 5, 6, 7):
+        journal.watched_set_changed("topic", Changed(removed=(a,), altered=(b,)), now)
+    for at in (9.9, 12, 20.5):
+        journal.committed(Commit(0, (), ownership(), 0), at, at)
+    journal.watched_set_changed("topic", Changed(added=(a,)), 30)
+
+    assert said.events == [
+        ("watched_set_changed", {"source": "topic", "added": 2, "removed": 0, "altered": 0}),
+        ("watched_set_changed", {"source": "file", "added": 0, "removed": 0, "altered": 1}),
+        ("watched_set_changed", {"source": "topic", "added": 0, "removed": 7, "altered": 7}),
+        ("watched_set_changed", {"source": "topic", "added": 1, "removed": 0, "altered": 0}),
     ]
 
 

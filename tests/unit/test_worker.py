@@ -244,8 +244,7 @@ async def test_a_watched_set_that_changes_is_read_at_once() -> None:
         process.engine.watch([])
         await pass_time(60)
         before = calls(world)
-        process.engine.watch([CustomerId(name) for name in world.simulator.customers])
-        process.worker.changed()
+        process.worker.watch([CustomerId(name) for name in world.simulator.customers], "setting")
 
         assert before == 0
         await until(lambda: calls(world), 3)

@@ -1,6 +1,6 @@
 """`python -m tests.bench.freshness`: play every case, exit 1 where the rule misses a goal. `--case CI-1` plays one; `--write` into docs/freshness.md.
 
-Beside the cases there are `program`, `month` and `speed`.
+Beside the cases there are `program`, `month`, `divided` and `speed`.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
 from tests.bench.freshness.cases import CASES, POLICIES, THE_RULE, ZIPF, Case, arrival_seconds, decision_us, played
+from tests.bench.freshness.divided import measured_division
 from tests.bench.freshness.document import DOCUMENT, DRAWING, Measured, Outcomes, Speed, drawing, measured, written
 from tests.bench.freshness.harness import Outcome
 from tests.bench.freshness.month import measured_month
@@ -37,9 +38,15 @@ def main() -> int:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         program = pool.submit(_told, measured_program) if given.case in (None, "program") else None
         month = pool.submit(_told, measured_month) if given.case in (None, "month") else None
+        divided = pool.submit(_told, measured_division) if given.case in (None, "divided") else None
         outcomes = _played(pool, _tasks(cases))
         by_budget = _played(pool, [(case, name) for case in DRAWN for name in POLICIES]) if given.write else {}
-        whole = Measured(outcomes, None if program is None else program.result(), None if month is None else month.result())
+        whole = Measured(
+            outcomes,
+            None if program is None else program.result(),
+            None if month is None else month.result(),
+            None if divided is None else divided.result(),
+        )
     if given.case in (None, "speed"):
         whole = whole._replace(speed=Speed(decision_us(), arrival_seconds()))  # nothing else runs
     text = measured(cases, whole, time.monotonic() - began)

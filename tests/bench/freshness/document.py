@@ -15,6 +15,7 @@ from tests.bench.freshness.cases import (
     Case,
     faults,
 )
+from tests.bench.freshness.divided import OFF_AT_MOST, SPLIT, WORKLOAD, Cost
 from tests.bench.freshness.harness import Outcome
 from tests.bench.freshness.month import MONTH, Spent
 from tests.bench.freshness.plot import Line, Panel, svg
@@ -44,6 +45,7 @@ class Measured(NamedTuple):
     outcomes: Outcomes
     program: Measure | None = None
     month: Spent | None = None
+    divided: Cost | None = None
     speed: Speed | None = None
 
     def faults(self) -> list[str]:
@@ -51,6 +53,7 @@ class Measured(NamedTuple):
         missed = [fault for (case, name), outcome in self.outcomes.items() if name == THE_RULE for fault in faults(case, outcome)]
         missed += self.program.faults(SCENE) if self.program else []
         missed += self.month.faults(MONTH) if self.month else []
+        missed += self.divided.faults() if self.divided else []
         return missed + (self.speed.faults() if self.speed else [])
 
 
@@ -67,6 +70,7 @@ def measured(cases: Sequence[Case], whole: Measured, took_seconds: float) -> str
     for tabled in (
         whole.program and _program(whole.program),
         whole.month and _month(whole.month),
+        whole.divided and _divided(whole.divided),
         whole.speed and _speed(whole.speed),
     ):
         lines += ["", *tabled] if tabled else []
@@ -166,6 +170,22 @@ def _month(month: Spent) -> list[str]:
     ]
     what = f"A month of the Business plan, {MONTH.workload.customers:,} customers, {MONTH.calls_a_cycle:,} calls"
     return table([what, "", "goal"], rows)
+
+
+def _divided(cost: Cost) -> list[str]:
+    rows = [
+        ["one schedule for all", _both(cost.alone), f"{cost.alone.staleness:.2f}", ""],
+        ["four partitions that share", _both(cost.shared), f"{cost.shared.staleness:.2f}", f"{cost.off:+.1%}, ≤ {OFF_AT_MOST:+.0%}"],
+        [
+            "four partitions with equal parts",
+            _both(cost.equal),
+            f"{cost.equal.staleness:.2f}",
+            f"{cost.equal.mean / cost.alone.mean - 1:+.1%}",
+        ],
+    ]
+    parts = " : ".join(f"{part:.1%}" for part in cost.parts)
+    what = f"{WORKLOAD.customers:,} customers, split {' : '.join(f'{part:.0%}' for part in SPLIT)}; calls in the end {parts}"
+    return table([what, "mean delay, p95, min", "staleness, min", "off"], rows)
 
 
 def _speed(speed: Speed) -> list[str]:

@@ -115,7 +115,7 @@ class Spender:
         cycle = Cycle(self.plan.calls_a_cycle, reset_day=1)
         self.engine = Engine(Policy(start=round(BEGIN * 1000), calls_limit=self.plan.calls_a_minute, cycle=cycle))
         self.engine.partitioned(1)
-        self.engine.watch(self.accounts)
+        self.engine.watch(list(self.accounts))
         self.engine.confirmed(math.inf)
         self.own()
 

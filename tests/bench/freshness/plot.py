@@ -47,8 +47,9 @@ class Axis(NamedTuple):
 
     @classmethod
     def around(cls, values: Sequence[float], start: float, stop: float) -> "Axis":
-        """As far as the ticks around the values."""
-        return cls(_tick(min(values), -1), _tick(max(values), 1), start, stop)
+        """As far as the ticks around the values, which may all be one."""
+        low = _tick(min(values), -1)
+        return cls(low, max(_tick(max(values), 1), 2 * low), start, stop)
 
     def pixel(self, value: float) -> float:
         return self.start + math.log(value / self.low) / math.log(self.high / self.low) * (self.stop - self.start)

@@ -1,9 +1,10 @@
 """What `poller check` makes of answers."""
 
+import anyio
 import pytest
 
-from poller.commands.check import STEPS, Finding, findings_of_failure, ownership_finding, replication_findings, topic_finding
-from poller.config import KafkaSettings
+from poller.commands.check import STEPS, Finding, _api_findings, findings_of_failure, ownership_finding, replication_findings, topic_finding
+from poller.config import KafkaSettings, Secret, Settings, VoucherifySettings
 from poller.errors import (
     CustomerUnknown,
     Explanation,
@@ -99,3 +100,11 @@ def test_a_topic_with_a_single_replica_is_doubted_where_there_are_more_brokers()
     assert doubt.ok
     assert doubt.said.startswith("but is it meant? a, c: one replica only, in a cluster of 3 brokers")
     assert replication_findings(topics[1:2], 3) == replication_findings(topics, 1) == []
+
+
+def test_where_the_settings_name_nobody_the_api_is_not_asked() -> None:
+    voucherify = VoucherifySettings(app_id=Secret("id"), app_token=Secret("token"))
+    settings = Settings(voucherify=voucherify, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9"))
+
+    (finding,) = anyio.run(_api_findings, settings)
+    assert (finding.check, finding.ok, finding.said.split(":")[0]) == ("api", None, "not asked")

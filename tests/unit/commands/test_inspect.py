@@ -14,7 +14,7 @@ from poller.commands.inspect import Inspected, admin_url, as_json, ask, lines
 from poller.config import KafkaSettings, Whereabouts
 from poller.core.standing import Standing
 from poller.kafka.lookup import LookedUp
-from poller.model import Checkpoint, CustomerId
+from poller.model import PLAIN, Checkpoint, CustomerId, WatchEntry
 from tests.support.builders import ownership
 
 NOW = 1_700_000_000.0
@@ -128,7 +128,12 @@ def test_while_all_calls_are_paused_it_says_until_when_and_why() -> None:
     ("live", "line"),
     [
         (standing(state="in flight"), "under way"),
-        (standing(state="not watched"), "none: nobody watches it: add it to POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE"),
+        (
+            standing(state="not watched"),
+            "none: nobody watches it: `poller watch add` it, or name it in POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE",
+        ),
+        (standing(state="paused"), "none: its watch entry says that it is paused"),
+        (standing(state="ended"), "none: it is read as far as its watch entry says (`until`)"),
         (standing(state="awaits its commit"), "not known"),
         (standing(state="waits", calls_before=3), "not before the budget has calls again"),
     ],
@@ -147,6 +152,17 @@ def test_a_replica_that_stands_by_says_where_to_ask() -> None:
 @pytest.mark.parametrize(("watched", "line"), [(None, "not known: the settings here name nobody"), (False, "not by the settings here")])
 def test_whether_it_is_watched_is_told_as_far_as_the_settings_tell(watched: bool | None, line: str) -> None:
     assert said(found(watched=watched))["watched"] == line
+
+
+def test_who_names_it_and_how_it_is_watched_is_told_by_the_process_that_was_asked() -> None:
+    paused = standing(sources=("topic", "setting"), entry=WatchEntry(paused=True), state="paused")
+    bare = standing(sources=("file",), entry=PLAIN)
+
+    assert [said(found(live=live, watched=None))["watched"] for live in (paused, bare)] == [
+        'yes: by the watch topic and POLLER_CUSTOMERS, with {"paused":true}',
+        "yes: by POLLER_CUSTOMERS_FILE",
+    ]
+    assert as_json(found(live=paused))["live"]["entry"] == {"paused": True}
 
 
 def test_an_instant_ahead_of_this_clock_says_so() -> None:
@@ -184,6 +200,8 @@ def test_as_json_it_is_the_same_as_values() -> None:
             "partition": 3,
             "owner": "pod-7/31",
             "state": "waits",
+            "sources": (),
+            "entry": None,
             "due": None,
             "calls_before": 0,
             "next_call_at": "2023-11-14T22:13:21.000Z",

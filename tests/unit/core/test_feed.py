@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from poller.core import feed
 from poller.core.engine import Engine
 from poller.core.feed import REFUSED_SECONDS, SHARE_MAX, SHARE_MIN, SHARE_START, UNANSWERED_SECONDS, UPDATED_AFTER_MS
+from poller.core.ownership import partition_of
 from poller.core.policy import Policy
 from poller.errors import Forbidden, Limited, Redirected, ServerFault, SourceError, TokenRenewed
-from poller.model import Change, Changes, CustomerId, Feed, FeedCall, Fetch, Ledger, Quota, Restored, Wait
+from poller.model import Change, Changes, CustomerId, Feed, FeedCall, Fetch, Hint, Ledger, Quota, Restored, Wait
 from tests.support.builders import activities, activity, checkpoint, ownership, page, restored
 from tests.support.engines import NOW, commit, commit_all, fetch, owner
 
@@ -61,9 +62,18 @@ def test_what_it_announced_counts_less_with_age() -> None:
 def test_it_is_asked_from_where_it_was_read_to_unless_that_is_long_ago() -> None:
     server_ms = round(NOW * 1000)
 
-    assert feed.changed_since_ms(Feed(), server_ms) == server_ms - 5_000
-    assert feed.changed_since_ms(CALLED, server_ms) == server_ms - 1_000
-    assert feed.changed_since_ms(CALLED, server_ms + 3_600_000) == server_ms + 3_595_000
+    assert feed.changed_since_ms(Feed(), server_ms, NOW) == server_ms - 5_000
+    assert feed.changed_since_ms(CALLED, server_ms, NOW) == server_ms - 1_000
+    assert feed.changed_since_ms(replace(CALLED, called_at=NOW + 3_500), server_ms + 3_600_000, NOW + 3_600) == server_ms + 3_595_000
+
+
+def test_where_it_is_hardly_called_or_nothing_changes_nobody_is_behind() -> None:
+    server_ms = round(NOW * 1000)
+
+    assert feed.changed_since_ms(CALLED, server_ms + 3_600_000, NOW + 3_600) == server_ms - 1_000
+    quiet = replace(CALLED, called_at=NOW + 3_500, caught_up=True)
+    assert feed.changed_since_ms(quiet, server_ms + 3_600_000, NOW + 3_600) == server_ms - 1_000
+    assert feed.heard(CALLED, 10_000, [changed(9, "old")])[0].caught_up
 
 
 # What it says.
@@ -137,18 +147,20 @@ def test_a_read_that_nothing_had_prompted_says_nothing_of_the_feed() -> None:
     assert (batch.announced, commit(running).ownership.feed) == (False, CALLED)
 
 
-def test_watched_customers_of_other_owners_are_returned() -> None:
+def test_hints_at_watched_customers_of_other_owners_are_returned() -> None:
+    ours, theirs = A, C
+    assert (partition_of(ours, 4), partition_of(theirs, 4)) == (0, 2)
     running = Engine(Policy(calls_limit=6_000, change_feed=True))
-    running.watch([A, B, C])
+    running.watch([ours, theirs])
     running.partitioned(4)
     running.confirmed(math.inf)
     running.assigned(0, Restored({}, ownership(ledger=Ledger(9))), NOW)
     running.committed(commit(running), NOW)
     call = call_of(running, NOW + 1)
 
-    others = running.changes_received(call, Changes((changed(NOW + 1, "a"), changed(NOW + 1, "b"), changed(NOW + 1, "stranger"))), NOW)
+    others = running.changes_received(call, Changes((changed(NOW + 1, ours), changed(NOW + 1, theirs), changed(NOW + 1, "stranger"))), NOW)
 
-    assert set(others) == {A, B} - set(running._owned[0].schedule)
+    assert others == [Hint(theirs, round((NOW + 1) * 1000) - UPDATED_AFTER_MS)]
 
 
 def test_only_partition_0_has_the_feed_and_only_where_it_is_wanted() -> None:

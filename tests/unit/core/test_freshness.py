@@ -380,3 +380,31 @@ def test_a_successor_goes_on_with_what_was_learned() -> None:
     assert (heir.price, heir.forecast(A)) == (schedule.price, schedule.forecast(A))
     assert heir.calls_per_second == schedule.calls_per_second < 1.0
     assert heir.learned.pool != Pool()
+
+
+def test_customers_restored_in_any_order_have_their_turns_in_the_order_of_their_last_calls() -> None:
+    schedule = freshness(bound=4.4)
+    for customer, called, due in ((C, 3.0, 1e9 - 2), (A, 1.0, 1e9), (D, 3.0, 1e9 - 3), (B, 2.0, 1e9 - 1)):
+        schedule.add(customer, Rates(at=called, due=due), called)
+
+    assert [schedule.take(now) for now in (5.0, 6.0, 7.0, 7.1)] == [A, B, C, D]  # C came before D
+
+
+def test_whoever_comes_later_and_was_called_before_others_has_its_turns_before_them() -> None:
+    schedule = freshness(A, B, bound=4.4, called=100.0)
+    for customer in (C, D):
+        schedule.add(customer, Rates(at=99.0, due=1e9), 99.0)
+    turns = []
+    for now in (102.6, 103.0, 104.0, 105.0, 106.6, 107.0, 108.0, 109.0):
+        turns.append(schedule.take(now))
+        schedule.put(turns[-1])
+
+    assert turns == [C, D, A, B, C, D, A, B]
+
+
+def test_whoever_came_later_and_is_no_longer_watched_has_no_turn() -> None:
+    schedule = freshness(A, B, bound=4.4, called=100.0)
+    schedule.add(C, Rates(at=50.0, due=1e9), 50.0)
+    schedule.remove(C)
+
+    assert taken(schedule, 104.0) == [A, B]

@@ -11,12 +11,11 @@ from poller.core.engine import ERROR_CHARACTERS_MAX, Engine
 from poller.core.policy import Policy
 from poller.core.standing import Standing
 from poller.errors import CustomerUnknown, Limited, Unreachable
-from poller.model import Checkpoint, CustomerId, Fetch, Ledger, Restored, Wait
+from poller.model import PLAIN, Checkpoint, CustomerId, Fetch, Ledger, Restored, Wait
 from tests.support.builders import activities, activity, ownership, page, restored
 from tests.support.engines import NOW, commit_all, fetch, owner
 
 A, B, C, D = (CustomerId(name) for name in "abcd")
-HERE = Standing(partition=0, owner="here", state="not owned")
 
 
 def engine(*customers: CustomerId, level: float = 10, calls_limit: float = 60_000, **checkpoints: Checkpoint) -> Engine:
@@ -30,7 +29,8 @@ def read_at(at: float) -> Checkpoint:
 
 
 def told(**fields: object) -> Standing:
-    return Standing(**({"partition": 0, "owner": "here"} | fields))  # type: ignore[arg-type]
+    """Of a customer that the setting names."""
+    return Standing(**({"partition": 0, "owner": "here", "sources": ("setting",), "entry": PLAIN} | fields))  # type: ignore[arg-type]
 
 
 def test_a_process_that_owns_nothing_knows_nothing() -> None:
@@ -38,7 +38,7 @@ def test_a_process_that_owns_nothing_knows_nothing() -> None:
     made.partitioned(1)
     made.watch([A])
 
-    assert made.standing(A, NOW) == HERE
+    assert made.standing(A, NOW) == told(state="not owned")
 
 
 def test_a_partition_whose_writer_is_gone_is_being_restored() -> None:
@@ -51,7 +51,7 @@ def test_a_partition_whose_writer_is_gone_is_being_restored() -> None:
 def test_a_customer_that_nobody_watches_is_not_watched_whether_it_was_or_not() -> None:
     running = engine(A, b=read_at(1))
 
-    assert [running.standing(customer, NOW) for customer in (B, C)] == [told(state="not watched")] * 2
+    assert [running.standing(customer, NOW) for customer in (B, C)] == [told(state="not watched", sources=(), entry=None)] * 2
 
 
 def test_customers_wait_for_those_unread_for_longer_and_for_the_budget() -> None:

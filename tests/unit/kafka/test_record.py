@@ -11,6 +11,7 @@ from poller.kafka.record import (
     OWNERSHIP_KEY,
     Destination,
     Found,
+    Latest,
     Limits,
     activity_record,
     dead_letter_record,
@@ -22,7 +23,7 @@ from poller.kafka.record import (
     restored_of,
     size_bytes,
 )
-from poller.model import Activity, ActivityId, Batch, Checkpoint, CustomerId, DeadLetter, Ledger, Ownership, Restored
+from poller.model import NO_IDS, Activity, ActivityId, Batch, Checkpoint, CustomerId, DeadLetter, Ledger, Ownership, Rates, Restored
 
 CUSTOMER = CustomerId("cust_1")
 TO = Destination(partition=3, source_url="https://api.example.com")
@@ -61,6 +62,17 @@ def test_its_key_or_its_customer_chooses_its_partition(partition_by: str, spread
     to = msgspec.structs.replace(TO, partition_by=partition_by)
 
     assert activity_record(activity(), CUSTOMER, to).spread_by == spread_by
+
+
+def test_an_activity_carries_the_headers_of_its_customers_entry_and_its_dead_letter_does_not() -> None:
+    headers = (("tenant", "één"), ("region", "eu"))
+    encoded = (("tenant", "één".encode()), ("region", b"eu"))
+    small = msgspec.structs.replace(TO, limits=Limits(activities_bytes_max=100))
+    plain, carrying = activity_record(activity(), CUSTOMER, TO), activity_record(activity(), CUSTOMER, TO, headers)
+
+    assert carrying == msgspec.structs.replace(plain, headers=plain.headers + encoded)
+    assert not {"tenant", "region"} & dict(activity_record(activity(), CUSTOMER, small, headers).headers).keys()
+    assert records_of([Batch(CUSTOMER, 3, None, Checkpoint(1), (activity(),), headers=headers)], OWNERSHIP, TO)[0] == carrying
 
 
 def test_a_batch_is_its_activities_its_dead_letters_and_its_checkpoint_and_ownership_comes_last() -> None:
@@ -163,6 +175,46 @@ def test_what_is_restored_is_every_checkpoint_and_the_ownership() -> None:
 
     assert restored_of(latest) == Restored(checkpoints={CUSTOMER: Checkpoint(1)}, ownership=OWNERSHIP)
     assert restored_of({}) == Restored(checkpoints={}, ownership=None)
+
+
+def test_what_was_not_understood_and_has_been_put_right_since_is_restored() -> None:
+    latest, good = Latest(), encode_checkpoint(Checkpoint(2))
+    for offset, (key, value) in enumerate(
+        [
+            (b"cust_1", encode_checkpoint(Checkpoint(1))),
+            (b"cust_1", b"{}"),
+            (b"cust_1", good),
+            (b"cust_2", good),
+            (b"cust_2", b"{}"),
+            (b"cust_2", None),
+            (b"\xff", good),
+            (b"\xff", None),
+            (OWNERSHIP_KEY, b"{}"),
+            (OWNERSHIP_KEY, encode_ownership(OWNERSHIP)),
+        ]
+    ):
+        latest.take(key, None if value is None else Found(offset, value))
+
+    assert latest.restored() == Restored(checkpoints={CUSTOMER: Checkpoint(2)}, ownership=OWNERSHIP)
+    latest.take(OWNERSHIP_KEY, None)
+    assert latest.restored().ownership is None
+
+
+def test_a_good_checkpoint_that_was_overwritten_by_what_is_none_is_refused() -> None:
+    latest = Latest()
+    latest.take(b"cust_1", Found(7, encode_checkpoint(Checkpoint(1))))
+    latest.take(b"cust_1", Found(8, b"{}"))
+
+    with pytest.raises(LogRefused, match=r"b'cust_1' at offset 8 is no checkpoint"):
+        latest.restored()
+
+
+def test_whoever_did_nothing_lately_is_restored_with_what_others_have_too() -> None:
+    rates = Rates(at=1_714_564_800.125, visits=2.0)
+    decoded = decode_checkpoint(encode_checkpoint(Checkpoint(cursor_ms=1, last_read=1_714_564_800.125, rates=rates)))
+
+    assert decoded.recent is NO_IDS
+    assert decoded.rates is not None and decoded.last_read is decoded.rates.at
 
 
 @pytest.mark.parametrize(

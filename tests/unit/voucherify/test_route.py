@@ -37,6 +37,18 @@ def test_the_other_endpoint_takes_the_same_but_for_starting_after() -> None:
         target("activity", ANNA, Query(starting_after_ms=AT_MS))
 
 
+def test_filters_are_asked_for_and_one_that_an_endpoint_does_not_have_is_rejected() -> None:
+    campaign = Query(start_date_ms=AT_MS, filters=(("campaign_type", "GIFT_VOUCHERS"), ("campaign_id", "camp/1&2")))
+    product = Query(filters=(("product_id", "prod_1"),))
+    asked = "&start_date=2022-08-30T09%3A14%3A07.660Z&campaign_type=GIFT_VOUCHERS&campaign_id=camp%2F1%262"
+
+    assert target("activities", ANNA, campaign) == f"/v1/customers/cust_anna/activities?order=created_at&limit=100{asked}"
+    assert target("activity", ANNA, campaign) == f"/v1/customers/cust_anna/activity?order=created_at&limit=100{asked}"
+    assert target("activities", ANNA, product) == "/v1/customers/cust_anna/activities?order=created_at&limit=100&product_id=prod_1"
+    with pytest.raises(Rejected, match="the endpoint `activity` has no `product_id`"):
+        target("activity", ANNA, product)
+
+
 @pytest.mark.parametrize("id", ["", ".", "..", "a\nb", "\ud83d"])
 def test_an_id_that_a_path_cannot_carry_is_rejected(id: str) -> None:
     with pytest.raises(Rejected, match="the customer's id "):

@@ -126,6 +126,44 @@ ROWS: dict[str, tuple[Row, ...]] = {
             f"{UNIT}/test_hints.py::test_what_was_not_shown_yet_is_looked_for_once_more_after_a_moment",
         ),
     ),
+    "poller/core/shares.py": (
+        (
+            "calls of a newer cycle are taken",
+            '(said.cycle or "") > (share.cycle or "")',
+            "False",
+            f"{UNIT}/test_shares.py::test_what_is_given_in_a_newer_cycle_waits_until_we_are_in_it",
+        ),
+        (
+            "calls of an older cycle are taken",
+            "if said.cycle is None or said.cycle != share.cycle:",
+            "if said.cycle is None:",
+            f"{UNIT}/test_shares.py::test_of_what_was_given_in_an_older_cycle_the_calls_are_gone",
+        ),
+        (
+            "what was given is kept",
+            "return self._equal_parts - sum(share.given.values())",
+            "return self._equal_parts",
+            "tests/property/test_shares.py::test_no_window_holds_more_calls_than_the_limit_while_shares_change_hands",
+        ),
+        (
+            "a gift is taken each time it is heard of",
+            "taken={**share.taken, giver: given}",
+            "taken={**share.taken, giver: taken + given}",
+            "tests/property/test_shares.py::test_no_window_holds_more_calls_than_the_limit_while_shares_change_hands",
+        ),
+        (
+            "calls of the cycle stay with the giver, too",
+            "- sum(share.calls_given.values())",
+            "- 0 * sum(share.calls_given.values())",
+            f"{UNIT}/test_shares.py::test_calls_that_are_left_in_the_cycle_go_along",
+        ),
+        (
+            "the part in a cycle follows what is given in it",
+            "cycle_parts = parts if share.cycle is None else share.cycle_parts",
+            "cycle_parts = parts",
+            f"{UNIT}/test_shares.py::test_calls_that_are_left_in_the_cycle_go_along",
+        ),
+    ),
     "poller/core/walk.py": (
         ("short is less than 100", "PAGE_ACTIVITIES_SHORT = 5", "PAGE_ACTIVITIES_SHORT = 100", f"{READINGS}[short is less than 100]"),
         (

@@ -5,10 +5,13 @@ import math
 import pytest
 
 from poller.core.budget import Cycle
+from poller.core.engine import Engine
 from poller.core.policy import Policy
 from poller.core.shares import HEARD_SECONDS, PARTS, PARTS_KEPT, SAY_SECONDS, SETTLE_SECONDS, UNEVEN, Shares
-from poller.model import Share
+from poller.model import CustomerId, Restored, Share
+from tests.support.builders import ownership
 from tests.support.dividers import Divider, dividers, live
+from tests.support.engines import commit, commit_all
 from tests.support.spender import EPOCH
 
 POLICY = Policy(calls_limit=600, calls_window_seconds=60)
@@ -112,6 +115,22 @@ def test_from_one_giving_to_the_next_there_is_time_to_hear_of_it() -> None:
     live(these, EPOCH + 5, SETTLE_SECONDS / 2)
 
     assert first.parts == given
+
+
+def test_an_engine_gives_to_whoever_it_hears_needs_more_and_is_not_told_of_itself() -> None:
+    running = Engine(POLICY)
+    running.watch([CustomerId("a")])
+    running.partitioned(2)
+    running.confirmed(math.inf)
+    running.assigned(0, Restored({}, None), EPOCH)
+    commit_all(running, EPOCH)
+    running.owner_said(0, ownership(share=Share(demand=1e9, customers=1000)), EPOCH)
+    running.owner_said(1, ownership(share=Share(demand=1e9, customers=1000)), EPOCH)
+    said = commit(running, EPOCH + SAY_SECONDS).ownership.share
+
+    assert said is not None
+    assert set(said.given) == {1}
+    assert said.given[1] > 0.9 * PARTS / 2
 
 
 def test_calls_that_are_left_in_the_cycle_go_along() -> None:

@@ -28,7 +28,7 @@ def given_out(these: list[Divider]) -> int:
     """Parts that somebody has, or that are under way, as committed."""
     shares = {one.number: one.durable[1] for one in these if one.durable is not None and one.durable[1] is not None}
     under_way = sum(
-        parts - shares[to].taken.get(giver, 0) if to in shares else parts
+        max(0, parts - (shares[to].taken.get(giver, 0) if to in shares else 0))
         for giver, share in shares.items()
         for to, parts in share.given.items()
     )

@@ -10,7 +10,7 @@ from tests.support.spender import EPOCH, most_in_a_window
 
 EVENTS: tuple[Event, ...] = (
     *("commit", "commit", "commit", "hear", "hear", "hear", "begin", "stands"),
-    *("spend", "fails", "stands unheard", "killed"),
+    *("spend", "fails", "stands unheard", "killed", "killed, needs more", "killed, needs less"),
 )
 WAITS = (0.0, 0.0, 0.1, 1.0, 5.0, 20.0, 61.0)
 CUSTOMERS = st.lists(st.sampled_from((0, 1, 10, 100)), min_size=2, max_size=4)

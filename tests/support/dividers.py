@@ -12,7 +12,7 @@ from poller.core.shares import Shares
 from poller.model import CustomerId, Learned, Ledger, Share
 from tests.support.spender import EPOCH
 
-Event = Literal["commit", "begin", "stands", "fails", "stands unheard", "killed", "hear", "spend"]
+Event = Literal["commit", "begin", "stands", "fails", "stands unheard", "killed", "killed, needs more", "killed, needs less", "hear", "spend"]
 
 
 @dataclass
@@ -93,6 +93,9 @@ class Divider:
                 self.publish(others)
                 self.restore(now)
             case "killed":
+                self.restore(now)
+            case "killed, needs more" | "killed, needs less":
+                self.price *= 100 if event == "killed, needs more" else 0.01
                 self.restore(now)
             case "hear":
                 self.hear(now)

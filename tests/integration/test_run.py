@@ -141,7 +141,7 @@ async def test_checkpoints_of_another_url_are_refused_at_start(kafka: str, tmp_p
 
         second = pollers.start(voucherify_url="http://127.0.0.1:9")
 
-        assert await second.ended(within_seconds=15) == 1
+        assert await second.ended(within_seconds=15) == 2
         last_line = second.output().splitlines()[-1]
         assert f"its checkpoints are of POLLER_VOUCHERIFY_URL='{api.url}', not 'http://127.0.0.1:9'" in last_line
         assert second.count("published") == 0

@@ -4,7 +4,7 @@ All are frozen: state is replaced, never edited. Instants of the API are whole m
 instants of our own clock are seconds (`float`) of the one clock that the worker is given (see `worker.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Literal, NewType
 
@@ -90,6 +90,16 @@ class Hint(msgspec.Struct, frozen=True, gc=False):
     """When that was, by the server's time; `None`: not said."""
 
 
+class Rewind(msgspec.Struct, frozen=True, gc=False):
+    """The order to publish again what was created from an instant on."""
+
+    id: str
+    """Names the replay that it asks for: in the records' header, and so that it is begun once."""
+    from_ms: int
+    missing_only: bool = False
+    """What stands in the activities topic is not published again."""
+
+
 class WatchEntry(msgspec.Struct, frozen=True, gc=False):
     """How one customer is to be watched, as a source of the watched set says; a bare id stands for the defaults."""
 
@@ -107,6 +117,12 @@ class WatchEntry(msgspec.Struct, frozen=True, gc=False):
     product_id: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     """Copied to its records, beside those that each record has."""
+    replay: Rewind | None = None
+    """The last rewind that was ordered, whether it is done or not."""
+    forget: bool = False
+    """It is not read, and its checkpoint is removed."""
+    found: str | None = None
+    """Nobody named it: it was found among the project's customers, by patterns of this digest."""
 
 
 PLAIN = WatchEntry()
@@ -192,8 +208,89 @@ class Feed(msgspec.Struct, frozen=True, gc=False):
     """The last answer told nothing new."""
 
 
+class Life(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What became of a customer itself; `core/lifecycle.py` alone knows what to make of it. Unix time in seconds, but for `deleted_ms`."""
+
+    deleted_ms: int | None = None
+    """When it was deleted, by its own activities."""
+    retired_at: float | None = None
+    """Since when it is called no more than once a day, as it is gone and all that it did is published."""
+    unwatched_at: float | None = None
+    """When it was noticed that nobody watches it any more."""
+
+
+ALIVE = Life()
+"""One for nearly all."""
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """One customer of the project, as it is listed."""
+
+    id: CustomerId
+    source_id: CustomerId | None = None
+    created_at_ms: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Names and values, as text; where a value is a list, each of its values."""
+
+
+class ListPage(msgspec.Struct, frozen=True, gc=False):
+    """One answer of the list of customers."""
+
+    customers: tuple[Listed, ...]
+    entries: int
+    """With those that cannot be read."""
+    quota: Quota = Quota()
+    server_time: float | None = None
+
+
+class Listing(msgspec.Struct, frozen=True, gc=False):
+    """How far the project's customers are listed; `core/listing.py` alone knows what to make of it. It rides with partition 0."""
+
+    match: str = ""
+    """The digest of the patterns by which it is judged who is watched."""
+    began_ms: int | None = None
+    """The server's time at its first call."""
+    look_ms: int | None = None
+    """The same of this look: since it last began at its beginning."""
+    after_ms: int | None = None
+    """Who was created after this instant is listed next; `None`: it begins."""
+    newest_ms: int | None = None
+    """The newest `created_at` that was seen."""
+    whole: bool = False
+    """Its end was seen: from then on what is new is looked for."""
+    ended: bool = False
+    """The last answer showed the end."""
+    gap: bool = False
+    """Some may not have been shown."""
+    entries_max: int = 0
+    """Of its answers, the most entries of one."""
+    known: int = 0
+    """Whom it has found."""
+    shown: Mapping[str, int] = {}
+    """Who was shown and will be again by the next look, and when each was created, in milliseconds."""
+    called_at: float | None = None
+    found: float = 0.0
+    """New customers since it was whole, the older ones counting less."""
+    seconds: float = 0.0
+    """The time over which they were counted, likewise."""
+    not_before: float = 0.0
+    """It could not be read, and is not asked before then."""
+
+
 NO_IDS: Mapping[str, int] = MappingProxyType({})
 """One for all customers who did nothing lately, as nearly all are."""
+
+
+class Replay(msgspec.Struct, frozen=True, gc=False):
+    """A rewind under way; `core/replay.py` alone knows what to make of it."""
+
+    rewind: Rewind
+    until_ms: int
+    """What was created before this instant had been published before it began …"""
+    recent: Mapping[str, int] = NO_IDS
+    """… and so had these, created since; without those that this replay has met."""
+    stalled: bool = False
+    """Its last read ended for want of more, and more is to come all the same: it goes on in its customer's turn."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -211,6 +308,15 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """The last instant whose ties could not be walked through: the next reads step over it at once."""
     rates: Rates | None = None
     """How often the customer acts; `None`: nothing was learned of it yet."""
+    life: Life = ALIVE
+    replay: Replay | None = None
+    """Under way: the cursor was set back, and what is met anew is published again."""
+    replayed: str | None = None
+    """The id of the last replay that was begun."""
+
+
+NO_CHECKPOINT = Checkpoint(cursor_ms=-1)
+"""No customer has it."""
 
 
 class Ledger(msgspec.Struct, frozen=True, gc=False):
@@ -229,6 +335,8 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     demand: float = 0.0
     """What its customers are worth in calls, as a proportion to others' demand."""
     customers: int = 0
+    calls_per_second: float = 0.0
+    """What it may spend now, by the rate and by what is left in the cycle."""
     given: Mapping[int, int] = {}
     """Parts that it ever gave."""
     taken: Mapping[int, int] = {}
@@ -237,9 +345,9 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     """The cycle that the rest is about."""
     cycle_parts: int = 0
     """What it had when that began."""
-    calls_given: Mapping[int, int] = {}
-    """Calls of this cycle that went along with parts."""
-    calls_taken: Mapping[int, int] = {}
+    cycle_given: Mapping[int, int] = {}
+    """Of the cycle itself, in the same parts: what was left in it and went along."""
+    cycle_taken: Mapping[int, int] = {}
 
 
 class Ownership(msgspec.Struct, frozen=True, gc=False):
@@ -256,6 +364,8 @@ class Ownership(msgspec.Struct, frozen=True, gc=False):
     learned: Learned = Learned()
     feed: Feed | None = None
     """Of partition 0's owner, where the change feed is read."""
+    listing: Listing | None = None
+    """Of partition 0's owner, where every customer of the project is watched."""
     share: Share | None = None
     """Where several partitions divide the budget."""
 
@@ -294,6 +404,8 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
     """Something may have been missed on the way."""
     filters: tuple[tuple[str, str], ...] = ()
     """Of each of its queries."""
+    replay: str | None = None
+    """The id of the replay that it is part of."""
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
@@ -311,6 +423,8 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
     """What the walk stands on: `base`, or for a new customer where it begins."""
     entry: WatchEntry = PLAIN
     """How the customer was watched then."""
+    published: Collection[str] = frozenset()
+    """Of a replay that publishes only what is missing: the ids that stand in the activities topic."""
 
 
 class FeedCall(msgspec.Struct, frozen=True, gc=False):
@@ -324,12 +438,36 @@ class FeedCall(msgspec.Struct, frozen=True, gc=False):
     limit: int = PAGE_ACTIVITIES_MAX
 
 
+class ListCall(msgspec.Struct, frozen=True, gc=False):
+    """The order to list customers of the project, in one call."""
+
+    partition: int
+    """In whose budget it is spent."""
+    after_ms: int | None
+    """Who was created after this instant, the oldest first; `None`: from the first one on."""
+    at: float
+    limit: int = PAGE_ACTIVITIES_MAX
+
+
+class Lookup(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """The order to find out which activities of some customers stand in the activities topic."""
+
+    partition: int
+    customers: frozenset[CustomerId]
+    since_ms: int
+    """What was published before this instant does not matter."""
+
+
 class Wait(msgspec.Struct, frozen=True, gc=False):
     """The order to do nothing until an instant (`inf`: until something else happens)."""
 
     until: float
     why: str
     """For the operator: `nobody due`, `budget`, `quota`, …"""
+
+
+Why = Literal["unwatched", "watched again", "gone", "kept long enough", "forgotten"]
+"""Why a checkpoint is written or removed without a read; see `core/lifecycle.py`."""
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
@@ -358,6 +496,17 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int = 0
     headers: tuple[tuple[str, str], ...] = ()
     """Of each of its records, beside those that each record has."""
+    why: Why | None = None
+    """Where nothing was read."""
+    removes: bool = False
+    """The checkpoint is removed, with a tombstone; then `checkpoint` is `NO_CHECKPOINT`, and is not written."""
+    again: frozenset[str] = frozenset()
+    """The ids of those records that the checkpoint's last replay publishes again."""
+
+    @property
+    def new(self) -> tuple[Activity, ...]:
+        """The other records: published for the first time."""
+        return tuple(record for record in self.records if record.id not in self.again) if self.again else self.records
 
 
 class Commit(msgspec.Struct, frozen=True):

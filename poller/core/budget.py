@@ -173,6 +173,10 @@ class Budget(msgspec.Struct, frozen=True):
             calls_per_minute=60 * budget.calls_per_second(now),
         )
 
+    def cycle_left(self) -> int:
+        """What will be spent until the end of the cycle; 0 where none is configured."""
+        return 0 if self.terms.cycle is None else max(0, self.paced_left())
+
     def paced_left(self) -> int:
         """Calls left in the cycle, the reserve not included. Only where a cycle is configured."""
         assert self.terms.cycle is not None

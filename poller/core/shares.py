@@ -9,11 +9,12 @@ spends less before the record that gives is committed, and takes no more than a 
 never two partitions', whoever is killed, fenced or deaf meanwhile: a counter in escrow (Balegas et al., "Extending Eventually Consistent Cloud Databases
 for Enforcing Numeric Invariants", SRDS 2015). What is heard late makes a division worse, never larger.
 
-*The cycle.* The calls that are left in it go along with the parts, and count in that cycle alone.
+*The cycle.* What is left in it goes along with the parts, and counts in that cycle alone.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -39,8 +40,8 @@ SETTLE_SECONDS = 60.0
 """From one giving of a partition to its next: by then everybody has heard of it."""
 
 UNEVEN = 0.05
-"""By how much of its own a partition must have too much before it gives. Prices are not known better, and to be a twentieth off costs a thousandth of
-the delay.
+"""By how much of its own a partition must have too much before it gives, unless another lacks twice as much of what is fair. Prices are not known better,
+and to be a twentieth off costs a thousandth of the delay.
 """
 
 
@@ -53,9 +54,11 @@ class Shares:
         self._partitions = partitions
         self._equal = Terms.of(policy.calls_limit, policy.calls_window_seconds, policy.cycle, partitions)
         self._equal_parts = PARTS // partitions
+        self._all_parts = self._equal_parts * partitions
         self._staleness_seconds_max = policy.staleness_seconds_max
         self._heard: dict[int, tuple[float, Share]] = {}
-        self._gave_at: dict[int, float] = {}
+        self._look_at: dict[int, float] = {}
+        """When it is next looked at whether a partition has too much."""
 
     def heard(self, partition: int, share: Share | None, now: float) -> None:
         """What the partition's owner has committed."""
@@ -68,8 +71,8 @@ class Shares:
             return self._equal
         parts = self.parts(share)
         cycle_parts = parts if share.cycle is None else share.cycle_parts
-        moved = sum(share.calls_taken.values()) - sum(share.calls_given.values())
-        calls = 0 if self._cycle is None else self._cycle.calls * cycle_parts // (self._equal_parts * self._partitions) + moved
+        cycle_parts += sum(share.cycle_taken.values()) - sum(share.cycle_given.values())
+        calls = 0 if self._cycle is None else self._cycle.calls * cycle_parts // self._all_parts
         return replace(
             self._equal,
             calls_per_second=self._equal.calls_per_second * (parts / self._equal_parts),
@@ -93,27 +96,31 @@ class Shares:
         for giver, (_, said) in self._heard.items():
             share = _take(partition, share, giver, said)
         demand, customers = owned.schedule.need
-        share = replace(share, demand=demand, customers=customers)
-        if now >= self._gave_at.get(partition, -math.inf) + SETTLE_SECONDS and (gifts := self._gifts(partition, share, now)):
-            self._gave_at[partition] = now
-            share = self._give(share, gifts, owned.budget.cycle_spent)
+        budget = owned.budget.under(self.terms(share))
+        share = replace(share, demand=demand, customers=customers, calls_per_second=budget.calls_per_second(now))
+        if self._heard.keys() - {partition} and now >= self._look_at.get(partition, -math.inf):
+            gifts = self._gifts(partition, share, now)
+            self._look_at[partition] = now + (SETTLE_SECONDS if gifts else SAY_SECONDS)
+            share = self._give(share, gifts, budget.cycle_left())
         owned.share = share
-        owned.budget = owned.budget.under(self.terms(share))
+        owned.budget = budget.under(self.terms(share))
 
     def _turned(self, share: Share, cycle: str | None) -> Share:
         """The share in the cycle that its budget is in."""
-        return share if share.cycle == cycle else replace(share, cycle=cycle, cycle_parts=self.parts(share), calls_given={}, calls_taken={})
+        return share if share.cycle == cycle else replace(share, cycle=cycle, cycle_parts=self.parts(share), cycle_given={}, cycle_taken={})
 
     def _gifts(self, partition: int, share: Share, now: float) -> dict[int, int]:
         """Parts for others, of what this one has too much."""
         known = {number: said for number, (_, said) in self._heard.items()} | {partition: share}
         present = {number: said for number, said in known.items() if number == partition or now - self._heard[number][0] <= HEARD_SECONDS}
-        parts = {number: self.parts(said) + sum(_under_way(known, number)) for number, said in present.items()}
+        under_way = _under_way(known)
+        parts = {number: self.parts(said) + under_way[number] for number, said in present.items()}
         fair = self._fair(sum(parts.values()), present)
         surplus = math.floor(parts[partition] - fair[partition])
-        if surplus < UNEVEN * parts[partition]:
-            return {}
         lacking = {number: fair[number] - parts[number] for number in present if fair[number] > parts[number]}
+        uneven = surplus >= UNEVEN * parts[partition] or any(lack >= 2 * UNEVEN * fair[number] for number, lack in lacking.items())
+        if surplus <= 0 or not uneven:
+            return {}
         return {number: math.floor(surplus * (lack / sum(lacking.values()))) for number, lack in lacking.items()}
 
     def _fair(self, parts: int, present: Mapping[int, Share]) -> dict[int, float]:
@@ -128,20 +135,22 @@ class Shares:
         return {number: floors[number] + (rest * beyond[number] / all_beyond if all_beyond > 0 else 0.0) for number in present}
 
     def _floor(self, share: Share, parts: int, present: Mapping[int, Share]) -> float:
-        """What a partition must have to read its customers as often as the staleness demands."""
+        """What a partition must have to read its customers as often as the staleness demands, at the pace that the rate or the cycle leaves to all."""
         kept = PARTS_KEPT * self._equal_parts
-        customers = sum(said.customers for said in present.values())
-        if not share.customers:
+        calls_per_second = sum(said.calls_per_second for said in present.values())
+        if not share.customers or calls_per_second <= 0:
             return kept
-        calls_per_second = self._equal.calls_per_second * (parts / self._equal_parts)
+        customers = sum(said.customers for said in present.values())
         staleness_seconds = self._staleness_seconds_max or ROUNDS_STALENESS * customers / calls_per_second
         return max(kept, parts * (ROUNDS_STALENESS_MIN * share.customers / (staleness_seconds * calls_per_second)))
 
-    def _give(self, share: Share, gifts: Mapping[int, int], cycle_spent: int) -> Share:
-        parts, cycle = self.parts(share), self.terms(share).cycle
-        left = 0 if cycle is None else max(0, cycle.calls - cycle_spent)
-        calls = {number: left * gift // parts for number, gift in gifts.items()} if left else {}
-        return replace(share, given=_added(share.given, gifts), calls_given=_added(share.calls_given, calls))
+    def _give(self, share: Share, gifts: Mapping[int, int], cycle_left: int) -> Share:
+        """`cycle_left`: calls that it may still make in the cycle, without the reserve, which stays. They go along as parts of the cycle, so that another cap divides them as it does all."""
+        if self._cycle is None:
+            return replace(share, given=_added(share.given, gifts))
+        left, parts = cycle_left * self._all_parts // self._cycle.calls, self.parts(share)
+        cycle_gifts = {number: left * gift // parts for number, gift in gifts.items()}
+        return replace(share, given=_added(share.given, gifts), cycle_given=_added(share.cycle_given, cycle_gifts))
 
 
 def _take(partition: int, share: Share, giver: int, said: Share) -> Share:
@@ -152,13 +161,17 @@ def _take(partition: int, share: Share, giver: int, said: Share) -> Share:
     share = replace(share, taken={**share.taken, giver: given})
     if said.cycle is None or said.cycle != share.cycle:
         return share
-    return replace(share, calls_taken={**share.calls_taken, giver: said.calls_given.get(partition, 0)})
+    return replace(share, cycle_taken={**share.cycle_taken, giver: said.cycle_given.get(partition, 0)})
 
 
-def _under_way(known: Mapping[int, Share], to: int) -> Iterator[int]:
-    """What is given to a partition, and not yet taken."""
-    for number, said in known.items():
-        yield max(0, said.given.get(to, 0) - known[to].taken.get(number, 0))
+def _under_way(known: Mapping[int, Share]) -> Counter[int]:
+    """What is given to each partition, and not yet taken."""
+    under_way: Counter[int] = Counter()
+    for giver, said in known.items():
+        for to, given in said.given.items():
+            taken = known[to].taken.get(giver, 0) if to in known else 0
+            under_way[to] += max(0, given - taken)
+    return under_way
 
 
 def _added(sums: Mapping[int, int], more: Mapping[int, int]) -> dict[int, int]:

@@ -24,6 +24,10 @@ def lived(these: list[Divider], steps: list[tuple[int, float, Event]], begin: fl
         these[number % len(these)].happen(event, these, now)
 
 
+def capped(cycle: Cycle) -> Policy:
+    return Policy(calls_limit=1000, calls_window_seconds=60, cycle=cycle)
+
+
 def given_out(these: list[Divider]) -> int:
     """Parts that somebody has, or that are under way, as committed."""
     shares = {one.number: one.durable[1] for one in these if one.durable is not None and one.durable[1] is not None}
@@ -35,7 +39,7 @@ def given_out(these: list[Divider]) -> int:
     return sum(one.parts for one in these) + under_way
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(customers=CUSTOMERS, steps=STEPS)
 def test_no_window_holds_more_calls_than_the_limit_while_shares_change_hands(
     customers: list[int], steps: list[tuple[int, float, Event]]
@@ -50,14 +54,30 @@ def test_no_window_holds_more_calls_than_the_limit_while_shares_change_hands(
     assert all(one.parts > 0 for one in these)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(customers=CUSTOMERS, cycle_calls=st.integers(20, 400), steps=STEPS)
 def test_no_cycle_holds_more_calls_than_its_cap_while_shares_change_hands(
     customers: list[int], cycle_calls: int, steps: list[tuple[int, float, Event]]
 ) -> None:
     cycle = Cycle(cycle_calls, reset_day=31)
-    these = dividers(Policy(calls_limit=1000, calls_window_seconds=60, cycle=cycle), customers)
+    these = dividers(capped(cycle), customers)
     lived(these, steps, scale=3_600.0)
 
     begun = [cycle.bounds(at)[0] for one in these for at in one.calls]
     assert all(begun.count(day) <= cycle_calls for day in set(begun))
+
+
+@settings(max_examples=40)
+@given(customers=CUSTOMERS, lowered_to=st.integers(20, 400), steps=STEPS)
+def test_a_cap_that_is_lowered_holds_for_what_is_left_of_the_cycle(
+    customers: list[int], lowered_to: int, steps: list[tuple[int, float, Event]]
+) -> None:
+    these = dividers(capped(Cycle(100_000, reset_day=1)), customers)
+    lived(these, steps)
+    later = EPOCH + sum(wait for _, wait, _ in steps)
+    for one in these:
+        one.under(capped(Cycle(lowered_to, reset_day=1)), later)
+        one.calls.clear()
+    live(these, later, 120)
+
+    assert sum(len(one.calls) for one in these) <= lowered_to

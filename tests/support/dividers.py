@@ -12,7 +12,9 @@ from poller.core.shares import Shares
 from poller.model import CustomerId, Learned, Ledger, Share
 from tests.support.spender import EPOCH
 
-Event = Literal["commit", "begin", "stands", "fails", "stands unheard", "killed", "killed, needs more", "killed, needs less", "hear", "spend"]
+Event = Literal[
+    "commit", "begin", "stands", "fails", "stands unheard", "killed", "killed, needs more", "killed, needs less", "hear", "spend"
+]
 
 
 @dataclass
@@ -103,6 +105,11 @@ class Divider:
                 self.spend(now)
             case _:
                 pass
+
+    def under(self, policy: Policy, now: float) -> None:
+        """It is restarted with other settings."""
+        self.policy = policy
+        self.restore(now)
 
     @property
     def parts(self) -> int:

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -46,7 +48,9 @@ async def run(settings: Settings) -> int:
     give_back_large_blocks()
     engine = make_engine(settings)
     clock = make_clock()
-    telemetry = Telemetry(configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets_of(settings)))
+    shown = settings.log_customers
+    logger = configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets_of(settings), customers=shown)
+    telemetry = Telemetry(logger, shown)
     journal = Journal(telemetry, settings.kafka.checkpoint_partitions)
     tell_settings(settings, journal)
 
@@ -57,11 +61,13 @@ async def run(settings: Settings) -> int:
         worker.forward_by(hints.send)
         async with one_error(), anyio.create_task_group() as services:
             services.start_soon(drain_on_signal, worker)
-            services.start_soon(KafkaWatch(settings.kafka, journal).follow, worker.watch_changed)
+            watch = KafkaWatch(settings.kafka, journal)
+            worker.enter_by(watch.put)
+            services.start_soon(watch.follow, worker.watch_changed)
             if settings.customers_file is not None:
                 services.start_soon(follow_customers_file, settings.customers_file, settings.listed, worker, journal)
             if settings.admin_port:
-                await services.start(serve_admin, settings, worker)
+                await services.start(serve_admin, settings, worker, telemetry)
             if settings.webhook.port or settings.change_feed == "on":
                 services.start_soon(share_hints, settings, hints, worker)
             if settings.webhook.port:
@@ -118,7 +124,9 @@ def policy_of(settings: Settings) -> Policy:
         cycle=cycle_of(budget),
         calls_in_flight_max=budget.calls_in_flight_max,
         staleness_seconds_max=settings.staleness_seconds_max,
+        checkpoint_retention_seconds=settings.checkpoint_retention_days * 86_400,
         change_feed=settings.change_feed == "on",
+        watch_all=settings.watch_all,
         commit_seconds=settings.kafka.commit_seconds,
         lease_seconds=settings.kafka.session_seconds / 2,
         application_id=settings.kafka.application_id,
@@ -146,14 +154,27 @@ def tell_settings(settings: Settings, journal: Journal) -> None:
         journal.event("settings_doubtful", warning=warning)
 
 
-async def serve_admin(settings: Settings, worker: Worker, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+async def serve_admin(
+    settings: Settings, worker: Worker, telemetry: Telemetry, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
+) -> None:
     host, port = settings.admin_host, settings.admin_port
     try:
-        await admin.serve(
-            admin.make_app(worker.live, worker.ready, worker.standing, worker.cycle), host, port, started=lambda _: task_status.started()
-        )
+        app = admin.make_app(worker.live, worker.ready, worker.standing, partial(status, worker, telemetry))
+        await admin.serve(app, host, port, started=lambda _: task_status.started())
     except OSError as error:
         raise SettingsError([admin_fault(host, port, error)]) from error
+
+
+def status(worker: Worker, telemetry: Telemetry) -> admin.Status:
+    """`cycle` (`CycleStands`, or null), the part of the budget that each owned partition has, what was counted since the start, and how much of what was published hints had announced."""
+    counters = telemetry.counters
+    published = counters.activities_published - counters.activities_replayed
+    return {
+        "cycle": worker.cycle(),
+        "parts": worker.parts(),
+        "hints_recall": round(counters.activities_announced / published, 4) if published else None,
+        "counters": asdict(counters),
+    }
 
 
 def make_inbox(settings: Settings, worker: Worker, hints: KafkaHints, clock: Clock, journal: Journal) -> Inbox:

@@ -57,6 +57,12 @@ WATCHED: Mapping[str, Command] = {
         "Their entries stay as they are otherwise.\n\nExample: `poller watch pause cust_…`",
     ),
     "resume": Command("Read these customers again.", "Example: `poller watch resume cust_…`"),
+    "rewind": Command(
+        "Publish again what was created from a date on.",
+        "Each such record has the header `replay`, with the id that this command tells; what is new meanwhile is published as ever, once, without it. "
+        "Where pollers do not run, it begins when they do. A customer that is rewound again while that goes on is rewound anew.\n\n"
+        "Example: `poller watch rewind cust_… --to 2026-01-31`, or `poller watch rewind cust_… --to 2026-01-31T12:00:00+01:00 --missing-only`",
+    ),
 }
 
 
@@ -92,7 +98,7 @@ COMMANDS: Mapping[str, Command] = {
         "Example: `poller plan --customers 1000 --calls-per-minute 100 --calls-per-cycle 100000`, or `poller plan --calls-per-minute 120 --plot plan.svg`",
     ),
     "watch": Command(
-        "Say whom to watch while pollers run: add, remove, list, import, export, pause, resume.",
+        "Say whom to watch while pollers run: add, remove, list, import, export, pause, resume, rewind.",
         "All of it goes through the watch topic, which any Kafka producer may write too. Only the settings of Kafka are needed.\n\n"
         "Example: `poller watch add cust_…`, `poller watch import customers.txt`, `poller watch list`",
         WATCHED,
@@ -102,6 +108,13 @@ COMMANDS: Mapping[str, Command] = {
         "Pollers that run on the old topic end, with exit code 2 and what to set; nobody can go on with it. Nothing is lost and nothing published twice, and however it was "
         "ended on the way, to do the same again is to go on. Run it with the pollers' own settings; only those of Kafka are needed.\n\n"
         "Example: `poller reshard --partitions 4 --dry-run`, then without `--dry-run`",
+    ),
+    "forget": Command(
+        "Forget customers: stop reading them, and remove their checkpoints and watch entries at once.",
+        "A running poller carries it out; without one it will when one runs, and to do the same again is to finish it. Says what remains, and for how long: what was published. "
+        "One that is watched again later starts afresh. Only the settings of Kafka are needed; with the pollers' own it says where these still name a customer. "
+        "Exit code 1 where it is not carried out yet.\n\n"
+        "Example: `poller forget anna@example.com --dry-run`, then without `--dry-run`",
     ),
     "config": Command(
         "Show every setting: its variable, default, meaning and bounds.",

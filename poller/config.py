@@ -18,6 +18,7 @@ import msgspec
 
 from poller.customers import Entries, read_entries, to_customers, to_customers_file
 from poller.errors import SettingsError
+from poller.matching import Match, to_match
 from poller.model import PLAIN, CustomerId
 from poller.secret import Secret
 from poller.setting import (
@@ -169,18 +170,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # fmt: off
     customers: Annotated[tuple[CustomerId, ...], setting("Whom to watch: Voucherify ids or source ids, separated by commas. Beside these are watched whom the file names, and the watch topic.", parse=to_customers)] = ()
     customers_file: Annotated[Path, setting("A file with one customer a line, its id or a watch entry as JSON; read again when it changes. Lines that begin with `#` do not count.", parse=to_customers_file)] | None = None
+    watch: Annotated[Literal["listed", "all"], setting("Who is watched: whom POLLER_CUSTOMERS, POLLER_CUSTOMERS_FILE and the watch topic name (`listed`), or beside them every customer of the project (`all`), found with calls of the budget; the API key must be allowed to list customers, and Kafka to write to the watch topic.")] = "listed"
+    customers_match: Annotated[Match, setting("With POLLER_WATCH=all: only customers that match one of these patterns, separated by commas, such as `source_id=*@example.com` or `metadata.tier=gold`.", parse=to_match)] | None = None
     start: Annotated[Literal["now", "earliest"] | int, setting("Where a customer without a checkpoint begins: `now`, `earliest`, or a date-time such as 2026-01-31T00:00:00Z.", parse=to_start)] = "now"
     lookback_seconds: Annotated[float, setting("How late the API may show an activity, after its created_at, and it is still published.", unit="seconds", ge=0, le=86400)] = 300
     staleness_seconds_max: Annotated[float, setting("How long a customer may stay unread, at most.", unit="seconds", ge=1, le=31536000)] | None = None
+    checkpoint_retention_days: Annotated[float, setting("How long the checkpoint of a customer is kept whom nobody watches any more: watched again meanwhile, it goes on where it was.", unit="days", ge=1, le=36500)] = 90
     change_feed: Annotated[Literal["off", "on"], setting("Whether to read which customers of the project were changed lately, so that they are read sooner. Costs up to a fifth of the calls, as much as it is worth; the API key must be allowed to list customers.")] = "off"
     admin_host: Annotated[str, setting("Where the admin server listens; 0.0.0.0 in a container.", parse=to_host)] = "127.0.0.1"
     admin_port: Annotated[int, setting("The admin server's port; 0: no admin server.", ge=0, le=65535)] = 8080
     log_format: Annotated[Literal["json", "console"], setting("How log lines look.", shown="json; console on a terminal")] | None = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], setting("What is logged: this and worse.")] = "info"
+    log_customers: Annotated[Literal["plain", "hashed"], setting("How log lines name customers: by their ids, or by the first 12 digits of their SHA-256, as source ids can be e-mail addresses.")] = "plain"
     drain_seconds: Annotated[float, setting("How long what is under way may take to end, when stopped.", unit="seconds", ge=0, le=3600)] = 25
     # fmt: on
     listed: Entries = {}
     """Whom the customers file named when it was read, and how."""
+
+    @property
+    def watch_all(self) -> Match | None:
+        """Who is watched though nobody names it; `None`: nobody."""
+        return (self.customers_match or Match()) if self.watch == "all" else None
 
     @property
     def named(self) -> tuple[CustomerId, ...]:
@@ -295,7 +305,7 @@ def load_planned(environ: Mapping[str, str]) -> Planned:
     """These settings alone, whatever the others are: neither credentials nor brokers are required. Raises `SettingsError`."""
     wanted = tuple(one for one in DECLARED if one.group == "budget" or (one.group == "" and one.field in PLANNED) or one.variable == AUTH)
     given = _read(environ, wanted)
-    _refuse([*given.faults, *_unknown(given.texts), *_contradictions((_whom, _two_rates, _cycle_without_cap), given)])
+    _refuse([*given.faults, *_unknown(given.texts), *_contradictions((_whom, _two_rates, _without_what_they_need), given)])
     named = {one.field: one.default for one in wanted} | given.fields("") | given.fields("voucherify")
     return Planned(
         customers=tuple(dict.fromkeys([*named["customers"], *_listed(given)])),
@@ -415,10 +425,12 @@ def _two_rates(given: Given) -> Iterator[str]:
         yield "POLLER_CALLS_PER_MINUTE and POLLER_CALLS_PER_HOUR are both given: give one of them"
 
 
-def _cycle_without_cap(given: Given) -> Iterator[str]:
+def _without_what_they_need(given: Given) -> Iterator[str]:
     for variable in ("POLLER_CYCLE_RESET_DAY", "POLLER_CYCLE_TIME_ZONE"):
         if variable in given.texts and "POLLER_CALLS_PER_CYCLE" not in given.texts:
             yield f"{variable} is given, but no POLLER_CALLS_PER_CYCLE: give it, or leave both out"
+    if "POLLER_CUSTOMERS_MATCH" in given.texts and given.texts.get("POLLER_WATCH", "").casefold() != "all":
+        yield "POLLER_CUSTOMERS_MATCH is given, but POLLER_WATCH is not `all`: set it, or leave POLLER_CUSTOMERS_MATCH out"
 
 
 def _whom(given: Given) -> Iterator[str]:
@@ -476,7 +488,7 @@ def _topics(given: Given) -> Iterator[str]:
 
 Contradiction = Callable[[Given], Iterator[str]]
 KAFKA_CONTRADICTIONS: tuple[Contradiction, ...] = (_replication, _topics, _sasl, _tls)
-CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _two_rates, _cycle_without_cap, _webhook)
+CONTRADICTIONS: tuple[Contradiction, ...] = (*KAFKA_CONTRADICTIONS, _two_rates, _without_what_they_need, _webhook)
 
 
 def _contradictions(among: tuple[Contradiction, ...], given: Given) -> list[str]:
@@ -524,7 +536,7 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def _watched_warnings(settings: Settings) -> Iterator[str]:
-    if not settings.customers and not settings.listed:
+    if not settings.customers and not settings.listed and settings.watch_all is None:
         yield (
             "neither POLLER_CUSTOMERS nor POLLER_CUSTOMERS_FILE is given: only whom the watch topic names is watched; add customers with `poller watch add`"
         )
@@ -579,7 +591,7 @@ def _reported(value: Any) -> Any:
             return f"<secret in {value.path}>"
         case ProxyUrl():
             return masked(value)
-        case Path():
+        case Path() | Match():
             return str(value)
         case tuple():
             return f"{len(value)} customers"

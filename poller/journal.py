@@ -1,6 +1,6 @@
 """What the worker's steps mean to the operator: which are worth a log event, and what is counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -8,6 +8,8 @@ import msgspec
 
 from poller.core.budget import CycleStands
 from poller.core.hints import Hints
+from poller.core.lifecycle import is_unknown
+from poller.core.listing import Found
 from poller.core.watched import Changed, Source
 from poller.errors import (
     CustomerUnknown,
@@ -23,6 +25,7 @@ from poller.errors import (
     Unreachable,
 )
 from poller.model import Batch, Commit, CustomerId, Fetch, Page, Restored
+from poller.persons import Persons
 from poller.telemetry import EventName, Telemetry
 
 ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachable)
@@ -33,6 +36,9 @@ REFUSED_SECONDS = 60.0
 """Between two lines on webhooks that were refused."""
 
 IGNORED_SHOWN_MAX = 5
+
+UNKNOWN_REMEMBERED = 100_000
+"""Customers that were said to be unknown."""
 
 WATCHED_SECONDS = 10.0
 """Between two lines on what a source has changed of the watched set, however often it does."""
@@ -72,6 +78,8 @@ class Journal:
         self._told_tenth: tuple[str, int, int] | None = None
         self._used_up = False
         self._rewatched: dict[Source, Rewatched] = {}
+        self._unknown: dict[CustomerId, bool] = {}
+        self._persons = Persons()
 
     def event(self, name: EventName, **fields: Any) -> None:
         self._telemetry.event(name, **fields)
@@ -120,6 +128,7 @@ class Journal:
         """What has come of hints since the process began."""
         counters = self._counters
         counters.hints_used, counters.hints_useful, counters.hints_refused = hints.used, hints.useful, hints.refused
+        counters.activities_announced = hints.announced
 
     def webhook_refused(self, error: HintError, now: float) -> None:
         """Anybody may send one, as often as they like: it is told of now and then."""
@@ -135,13 +144,17 @@ class Journal:
         self._counters.calls += 1
         self._counters.pages += 1
         self._resumed(now)
+        if self._unknown.pop(fetch.customer, None) is not None:
+            self.event("customer_known", customer=fetch.customer)
         self.event("read", customer=fetch.customer, entries=len(page.entries), seconds=round(now - fetch.at, 3))
 
     def call_failed(self, fetch: Fetch, error: SourceError, now: float, paused_until: float) -> None:
         if self._failed(error):
-            if isinstance(error, ONE_CUSTOMERS):
+            if is_unknown(fetch, error):
+                self._customer_unknown(fetch, error)
+            elif isinstance(error, ONE_CUSTOMERS):
                 self.event("customer_failed", customer=fetch.customer, error=str(error))
-            self._paused(error, now, paused_until)
+            self._paused(self._telemetry.text(error, fetch.customer), now, paused_until)
 
     def feed_read(self, now: float) -> None:
         self._counters.calls += 1
@@ -152,6 +165,27 @@ class Journal:
         self._counters.feed_calls += 1
         if self._failed(error):
             self.event("feed_failed", error=str(error))
+            self._paused(error, now, paused_until)
+
+    def customers_listed(self, found: Found, now: float) -> None:
+        """One call of the listing was answered, and what it found is written."""
+        self._counters.calls += 1
+        self._counters.list_calls += 1
+        self._counters.customers_found += found.new
+        self._resumed(now)
+        if found.gap:
+            self._counters.listing_gaps += 1
+            self.event("listing_gap", after_ms=found.call.after_ms)
+        if found.whole:
+            self.event("customers_listed", found=self._counters.customers_found)
+
+    def listing_failed(self, error: SourceError | LogError, now: float, paused_until: float) -> None:
+        self._counters.list_calls += 1
+        if isinstance(error, LogError):
+            self._counters.calls += 1
+            self.event("listing_failed", error=str(error))
+        elif self._failed(error):
+            self.event("listing_failed", error=str(error))
             self._paused(error, now, paused_until)
 
     def batch_held(self, batch: Batch) -> None:
@@ -170,14 +204,16 @@ class Journal:
 
     def committed(self, commit: Commit, began: float, now: float) -> None:
         records = [record for batch in commit.batches for record in batch.records]
+        new = [record for batch in commit.batches for record in batch.new]
         dead_letters = [letter for batch in commit.batches for letter in batch.dead_letters]
         self._tell_watched(now)
+        self._lived(commit.batches)
         self._counters.commits += 1
         self._counters.activities_published += len(records)
-        self._counters.activities_announced += sum(len(batch.records) for batch in commit.batches if batch.announced)
+        self._counters.activities_replayed += len(records) - len(new)
         self._counters.activities_known += sum(batch.known for batch in commit.batches)
         self._counters.dead_letters += len(dead_letters)
-        for record in records:
+        for record in new:
             self._counters.freshness.observe(max(0.0, now - record.created_at_ms / 1000))
         if dead_letters:
             customers = sorted({batch.customer for batch in commit.batches if batch.dead_letters})
@@ -185,15 +221,33 @@ class Journal:
                 "dead_lettered", count=len(dead_letters), customers=customers, reasons=sorted({letter.reason for letter in dead_letters})
             )
         if records:
-            newest = now - max(record.created_at_ms for record in records) / 1000
+            newest = now - max(record.created_at_ms for record in new or records) / 1000
             self.event(
                 "published",
                 partition=commit.partition,
                 activities=len(records),
+                **({"again": len(records) - len(new)} if len(new) < len(records) else {}),
                 reads=len(commit.batches),
                 freshness_seconds=round(newest, 3),
                 commit_seconds=round(now - began, 3),
             )
+        for batch in commit.batches:
+            self._tell_replay(batch)
+
+    def _tell_replay(self, batch: Batch) -> None:
+        before, after = batch.base, batch.checkpoint
+        if before is None or batch.removes:
+            return
+        if after.replayed != before.replayed:
+            self.event("replay_begun", customer=batch.customer, replay=after.replayed)
+        if after.replay is None and (before.replay is not None or after.replayed != before.replayed):
+            self.event("replay_done", customer=batch.customer, replay=after.replayed)
+
+    def looked_up(self, published: Mapping[CustomerId, Collection[str]], refused: Sequence[CustomerId]) -> None:
+        """What stands in the activities topic is known; of these customers it is too much."""
+        self.event("looked_up", customers=len(published), activities=sum(map(len, published.values())))
+        for customer in refused:
+            self.event("replay_refused", customer=customer)
 
     def restored(self, partition: int, restored: Restored, dropped: Sequence[Batch], differences: Sequence[str]) -> None:
         self.event("partition_restored", partition=partition, checkpoints=len(restored.checkpoints), batches_dropped=len(dropped))
@@ -235,7 +289,30 @@ class Journal:
         self._counters.calls_failed += 1
         return True
 
-    def _paused(self, error: SourceError, now: float, paused_until: float) -> None:
+    def _customer_unknown(self, fetch: Fetch, error: SourceError) -> None:
+        """Said once; of who is retired it was said then."""
+        retired = fetch.base is not None and fetch.base.life.retired_at is not None
+        if not retired and fetch.customer not in self._unknown:
+            self._unknown[fetch.customer] = True
+            self.event("customer_unknown", customer=fetch.customer, error=str(error))
+            if len(self._unknown) > UNKNOWN_REMEMBERED:
+                del self._unknown[next(iter(self._unknown))]
+
+    def _lived(self, batches: Sequence[Batch]) -> None:
+        """What became of customers, as is committed by now."""
+        removed = [batch.customer for batch in batches if batch.why == "kept long enough"]
+        if removed:
+            self.event("checkpoints_removed", count=len(removed), customers=removed[:IGNORED_SHOWN_MAX])
+        for batch in batches:
+            was, now = (one is not None and one.life.retired_at is not None for one in (batch.base, batch.checkpoint))
+            if batch.why == "forgotten":
+                self.event("customer_forgotten", customer=batch.customer)
+            elif not batch.removes and was is not now:
+                self.event("customer_retired" if now else "customer_returned", customer=batch.customer)
+            for one, other in self._persons.published(batch):
+                self.event("same_person", customer=one, other=other)
+
+    def _paused(self, error: object, now: float, paused_until: float) -> None:
         if paused_until > max(now, self._paused_until):
             self._paused_until = paused_until
             self.event("calls_paused", error=str(error), seconds=round(paused_until - now, 1))

@@ -481,8 +481,6 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     dead_letters: tuple[DeadLetter, ...] = ()
     walk: Walk | None = None
     """Where this read goes on after the commit; `None`: it is complete."""
-    announced: bool = False
-    """A hint had prompted this read."""
     lesson: Lesson = NO_LESSON
     """What its records teach beyond this customer; counts once they are committed."""
     known: int = 0

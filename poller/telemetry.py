@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TextIO, get_args
 
 import structlog
 
+from poller.hashed import Shown, fields_without_ids, without_ids
 from poller.secret import Secret
 from poller.setting import ProxyUrl, masked
 from poller.terminal import printable_lines
@@ -43,7 +44,17 @@ EventName = Literal[
     "endpoint_cannot_be_followed",
     "deprecated_endpoint",
     "customer_failed",
+    "customer_unknown",
+    "customer_known",
+    "customer_retired",
+    "customer_returned",
+    "customer_forgotten",
+    "checkpoints_removed",
+    "same_person",
     "feed_failed",
+    "customers_listed",
+    "listing_failed",
+    "listing_gap",
     "webhook_refused",
     "hints_unshared",
     "calls_paused",
@@ -56,6 +67,11 @@ EventName = Literal[
     "watch_entries_ignored",
     "watch_unread",
     "watched_set_differs",
+    "replay_begun",
+    "replay_done",
+    "replay_refused",
+    "looked_up",
+    "lookup_failed",
     "draining",
     "drained",
     "stopped",
@@ -94,8 +110,34 @@ EVENTS: Mapping[EventName, Event] = {
     "endpoint_cannot_be_followed": Event(logging.ERROR, "The endpoint ignores order or start_date: not everything can be read from it."),
     "deprecated_endpoint": Event(logging.WARNING, "The API announces the end of this endpoint: see POLLER_VOUCHERIFY_ENDPOINT."),
     "customer_failed": Event(logging.WARNING, "A customer could not be read; its cursor stays, and it is tried again later."),
+    "customer_unknown": Event(
+        logging.WARNING,
+        "The API does not know a customer: it is tried ever less often, down to once a day; said once, until it is known again.",
+    ),
+    "customer_known": Event(logging.INFO, "The API knows a customer again."),
+    "customer_retired": Event(
+        logging.INFO, "A customer was deleted, or is no longer known, and all that it did is published: it is read once a day from now on."
+    ),
+    "customer_returned": Event(logging.INFO, "A customer that had been retired shows something new, and is read as all others."),
+    "customer_forgotten": Event(logging.INFO, "A customer's checkpoint was removed, as its watch entry says."),
+    "checkpoints_removed": Event(
+        logging.INFO, "Checkpoints of customers whom nobody watches any more were removed. See POLLER_CHECKPOINT_RETENTION_DAYS."
+    ),
+    "same_person": Event(
+        logging.WARNING,
+        "One person is watched under two ids, so that its activities are published for both: stop watching one of them (docs/watching.md).",
+    ),
     "feed_failed": Event(
         logging.WARNING, "The change feed could not be read; it is tried again later, and customers are read without its hints."
+    ),
+    "customers_listed": Event(
+        logging.INFO, "All customers of the project are listed; from now on new ones are looked for. See POLLER_WATCH."
+    ),
+    "listing_failed": Event(
+        logging.WARNING, "Customers of the project could not be listed, or not be written to the watch topic; tried again."
+    ),
+    "listing_gap": Event(
+        logging.WARNING, "The list of customers does not show all: too many were created in one instant, or it ignores what it is asked."
     ),
     "webhook_refused": Event(logging.WARNING, "A webhook is not signed as it should be, or cannot be read; said once a minute at most."),
     "hints_unshared": Event(logging.WARNING, "Hints cannot be passed on to other replicas, nor heard from them; tried again."),
@@ -113,6 +155,16 @@ EVENTS: Mapping[EventName, Event] = {
         logging.WARNING, "The watch topic cannot be read: whom it named last stays watched, and is read anew; tried again."
     ),
     "watched_set_differs": Event(logging.WARNING, "The last owner of a partition was configured with another list of customers."),
+    "replay_begun": Event(logging.INFO, "A customer was rewound: what was published of it is published again, with the header `replay`."),
+    "replay_done": Event(logging.INFO, "All that a rewind asked for is published again."),
+    "replay_refused": Event(
+        logging.ERROR,
+        "Too much of a customer stands in the activities topic to tell what is missing, and it is not read: rewind it without --missing-only, or to a later date.",
+    ),
+    "looked_up": Event(logging.INFO, "What of rewound customers stands in the activities topic is known: what is missing is published."),
+    "lookup_failed": Event(
+        logging.WARNING, "The activities topic cannot be read, so what is missing of rewound customers is not known; tried again."
+    ),
     "draining": Event(logging.INFO, "Stopping: what is in flight is finished."),
     "drained": Event(logging.INFO, "Nothing is in flight any more."),
     "stopped": Event(logging.INFO, "The process ends."),
@@ -129,12 +181,18 @@ class Logger(Protocol):
 class Telemetry:
     """What the program says of itself: one log event, and the counters."""
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(self, logger: Logger, customers: Shown = "plain") -> None:
         self._logger = logger
+        self._hashes = customers == "hashed"
         self.counters = Counters()
+
+    def text(self, what: object, customer: str) -> str:
+        """What is about this customer, as it may be shown where the customer is not."""
+        return without_ids(str(what), [customer]) if self._hashes else str(what)
 
     def event(self, name: EventName, **fields: Any) -> None:
         """`None` among the fields is left out; an exception shows as its message."""
+        fields = fields_without_ids(fields) if self._hashes else fields
         self._logger.log(EVENTS[name].level, name, **{key: value for key, value in fields.items() if value is not None})
 
 
@@ -145,8 +203,12 @@ METRICS: Mapping[str, str] = {
     "calls_failed": "Calls that brought no page.",
     "pages": "Pages received and decoded.",
     "feed_calls": "Calls made to the change feed; they are among the calls.",
-    "activities_announced": "Activities published by reads of customers that were hinted at before.",
+    "list_calls": "Calls made to list the project's customers; they are among the calls.",
+    "customers_found": "Customers found in the project, which nobody had named.",
+    "listing_gaps": "Times that the list of customers would not show all of them.",
+    "activities_announced": "Activities that a hint had announced; their share of all that were published is the recall of hints.",
     "activities_published": "Activities committed to the activities topic.",
+    "activities_replayed": "Those of them that were published again, as a rewind asked.",
     "activities_known": "Activities received that had been published before.",
     "dead_letters": "Entries committed to the dead-letter topic.",
     "gaps_suspected": "Reads after which something may have been missed.",
@@ -208,8 +270,12 @@ class Counters:
     calls_failed: int = 0
     pages: int = 0
     feed_calls: int = 0
+    list_calls: int = 0
+    customers_found: int = 0
+    listing_gaps: int = 0
     activities_announced: int = 0
     activities_published: int = 0
+    activities_replayed: int = 0
     activities_known: int = 0
     dead_letters: int = 0
     gaps_suspected: int = 0
@@ -260,6 +326,7 @@ def configure(
     clock: Callable[[], float],
     secrets: Iterable[Secret] = (),
     stream: TextIO | None = None,
+    customers: Shown = "plain",
 ) -> Logger:
     """Send all that is logged to one stream (standard error), and return our own logger.
 
@@ -268,7 +335,7 @@ def configure(
     out = sys.stderr if stream is None else stream
     as_console = log_format == "console" or (log_format is None and out.isatty())
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_formatter(as_console, colours=out.isatty(), secrets=tuple(secrets)))
+    handler.setFormatter(_formatter(as_console, colours=out.isatty(), plain=_PlainValues(tuple(secrets), hashes=customers == "hashed")))
     handler.addFilter(RateLimitFilter(clock))
     _route(handler, LEVELS[level])
     logger: Logger = structlog.wrap_logger(
@@ -298,7 +365,7 @@ def _route(handler: logging.Handler, level: int) -> None:
     logging.raiseExceptions = False  # a closed stream is no reason to write a traceback to it
 
 
-def _formatter(as_console: bool, *, colours: bool, secrets: tuple[Secret, ...]) -> logging.Formatter:
+def _formatter(as_console: bool, *, colours: bool, plain: "_PlainValues") -> logging.Formatter:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     # Without this formatter rich would print every local variable of every frame.
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24)
@@ -309,7 +376,7 @@ def _formatter(as_console: bool, *, colours: bool, secrets: tuple[Secret, ...]) 
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             stamp,
             structlog.processors.format_exc_info,
-            _PlainValues(secrets),
+            plain,
             *looks,
         ],
     )
@@ -325,26 +392,27 @@ FIRST = ("timestamp", "level", "event")
 class _PlainValues:
     """The step before a line is rendered: what every line has comes first, and each value becomes something that can be shown."""
 
-    def __init__(self, secrets: tuple[Secret, ...]) -> None:
+    def __init__(self, secrets: tuple[Secret, ...], *, hashes: bool) -> None:
         self._secrets = secrets
+        self._hashes = hashes
 
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
-        scrub = _scrubber(self._secrets)
+        scrub = _scrubber(self._secrets, hashes=self._hashes)
         return {key: _plain(event[key], scrub) for key in (*FIRST, *(key for key in event if key not in FIRST))}
 
 
 Scrub = Callable[[str], str]
 
 
-def _scrubber(secrets: tuple[Secret, ...]) -> Scrub:
-    """Takes the values that the secrets have now out of a text, as they are or as Python or JSON would quote them."""
+def _scrubber(secrets: tuple[Secret, ...], *, hashes: bool) -> Scrub:
+    """Takes the values that the secrets have now out of a text, as they are or as Python or JSON would quote them; and what looks like a customer's id."""
     values = [value for secret in secrets if len(value := secret.reveal()) >= SECRET_CHARACTERS_MIN]
     forms = [form for value in values for form in dict.fromkeys((repr(value)[1:-1], json.dumps(value)[1:-1], value))]
 
     def scrub(text: str) -> str:
         for form in forms:
             text = text.replace(form, "<secret>")
-        return text
+        return without_ids(text) if hashes else text
 
     return scrub
 

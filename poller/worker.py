@@ -12,7 +12,7 @@ Every decision is the engine's; what changes it rings the bell, and whoever wait
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -38,6 +38,9 @@ from poller.model import (
     FeedCall,
     Fetch,
     Hint,
+    ListCall,
+    ListPage,
+    Lookup,
     MembershipEvent,
     Ownership,
     Page,
@@ -62,6 +65,9 @@ LOG_FAILED = Backoff(first_seconds=0.2, longest_seconds=10)
 LOG_REFUSED = Backoff(first_seconds=5, longest_seconds=60)
 """Kafka refuses: somebody must mend something."""
 
+Enter = Callable[[Mapping[CustomerId, WatchEntry | None]], Awaitable[None]]
+"""Writes to the watch topic; done when it stands there. Raises `LogError`."""
+
 TURN_SECONDS_MAX = 5.0
 """The loop turns at least so often, so that one that does not is noticed."""
 
@@ -82,6 +88,12 @@ class Source(Protocol):
         """One call of the change feed, like `fetch`."""
 
     def decode_changes(self, response: Response) -> Changes:
+        """Raises `Undecodable`, and nothing else."""
+
+    async def fetch_list(self, call: ListCall) -> Response:
+        """One call of the list of customers, like `fetch`."""
+
+    def decode_list(self, response: Response) -> ListPage:
         """Raises `Undecodable`, and nothing else."""
 
 
@@ -120,6 +132,11 @@ class Log(Protocol):
         The iterator never ends. Raises `LogError`, as the iterator does.
         """
 
+    async def published(self, customers: Collection[CustomerId], since_ms: int) -> Mapping[CustomerId, Collection[str]]:
+        """By customer the ids of its activities that stand in the activities topic, published since that instant or earlier: all that was ever
+        appended of them, as far as the topic's retention reaches. Bounded: of whom there is too much nothing is said. Raises `LogError`.
+        """
+
     def open(self, partition: int) -> AbstractAsyncContextManager[Writer]:
         """Fence the partition's earlier owner and restore. Raises `LogError`; leaving the block never raises and is bounded in time."""
 
@@ -151,6 +168,7 @@ class Worker:
         self._journal = journal
         self._drain_seconds = drain_seconds
         self._forward: Forward = _dropped
+        self._enter: Enter = _unwritten
         self._partitions: int | None = None
         self._bell = Bell()
         self._assigned: frozenset[int] | None = None
@@ -214,6 +232,10 @@ class Worker:
         """What the change feed tells of another replica's customers is handed to this from now on; before, it is dropped."""
         self._forward = forward
 
+    def enter_by(self, enter: Enter) -> None:
+        """Whom the listing finds is handed to this."""
+        self._enter = enter
+
     async def partitions(self) -> int:
         """How many divide the work, once that is known."""
         while self._partitions is None:
@@ -232,6 +254,10 @@ class Worker:
     def cycle(self) -> CycleStands | None:
         """How the billing cycle stands for what is owned here; `None`: no cycle is configured, or nothing is owned."""
         return self._engine.cycle_stands(self._clock())
+
+    def parts(self) -> dict[int, float]:
+        """What part of the budget each owned partition has, by its last commit."""
+        return self._engine.parts
 
     def ready(self) -> tuple[bool, str]:
         """Whether what is ours is restored; a member that owns nothing stands by, which is ready too."""
@@ -275,6 +301,12 @@ class Worker:
                 case FeedCall() as call:
                     tasks.start_soon(self._ask_feed, call)
                     await checkpoint()
+                case ListCall() as call:
+                    tasks.start_soon(self._list_customers, call)
+                    await checkpoint()
+                case Lookup() as lookup:
+                    tasks.start_soon(self._look_up, lookup)
+                    await checkpoint()
                 case Wait(until=until):
                     await self._bell.wait(min(until - now, TURN_SECONDS_MAX))
 
@@ -294,6 +326,20 @@ class Worker:
             self._journal.batch_held(batch)
         self._bell.ring()
 
+    async def _look_up(self, lookup: Lookup) -> None:
+        """What stands in the activities topic, however often it takes to find out."""
+        failures = 0
+        while not self._draining:
+            try:
+                published = await self._log.published(lookup.customers, lookup.since_ms)
+            except LogError as error:
+                failures += 1
+                await self._wait_for_log("lookup_failed", error, failures)
+            else:
+                self._journal.looked_up(published, self._engine.looked_up(lookup, published))
+                self._bell.ring()
+                return
+
     async def _ask_feed(self, call: FeedCall) -> None:
         try:
             changes = self._source.decode_changes(await self._source.fetch_changes(call))
@@ -307,6 +353,23 @@ class Worker:
             self._journal.feed_read(now)
             for hint in others:
                 self._journal.hint("hints_forwarded" if self._forward(hint) else "hints_dropped")
+        self._bell.ring()
+
+    async def _list_customers(self, call: ListCall) -> None:
+        """One call, which lands once what it found stands in the watch topic."""
+        lister = self._engine.lister
+        try:
+            page = self._source.decode_list(await self._source.fetch_list(call))
+            found = lister.received(call, page, self._clock())
+            if found is not None:
+                if found.changes:
+                    await self._enter(found.changes)
+                lister.written(found)
+                self._journal.customers_listed(found, self._clock())
+        except (SourceError, LogError) as error:
+            now = self._clock()
+            lister.failed(call, error, now)
+            self._journal.listing_failed(error, now, self._engine.paused_until)
         self._bell.ring()
 
     async def _finish(self) -> None:
@@ -471,6 +534,10 @@ class Worker:
 
 def _dropped(_hint: Hint) -> bool:
     return False
+
+
+async def _unwritten(_changes: Mapping[CustomerId, WatchEntry | None]) -> None:
+    raise AssertionError("nobody takes whom the listing finds")
 
 
 def _timer_seconds(seconds: float) -> float:

@@ -5,7 +5,7 @@ On starlette and uvicorn, inside the caller's task group. Nothing here changes a
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import anyio
@@ -18,13 +18,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from poller.core.budget import CycleStands
 from poller.core.standing import Standing
 from poller.customer_id import refusal
 from poller.model import CustomerId
 
 Question = Callable[[], tuple[bool, str]]
 """Whether it is so, and the reason in words."""
+
+Status = Mapping[str, object]
+"""How the process stands, as JSON can say it."""
 
 CONNECTIONS_MAX = 64
 SHUTDOWN_SECONDS_MAX = 2
@@ -34,20 +36,17 @@ REQUEST_SECONDS_MAX = 3.0
 """For a request to come, from the connection's beginning or the answer before."""
 
 
-def make_app(
-    live: Question, ready: Question, standing: Callable[[CustomerId], Standing], cycle: Callable[[], CycleStands | None]
-) -> Starlette:
+def make_app(live: Question, ready: Question, standing: Callable[[CustomerId], Standing], status: Callable[[], Status]) -> Starlette:
     """`/livez` and `/readyz` answer 200 or 503 with `{"live" or "ready": …, "reason": …}`, `/customers/{id}` 200 with a `Standing`, or 400.
 
-    `/status`: `{"tasks": …, "cycle": …}`: the tasks of the process's loop, the one that answers included, which should level off; and how the billing
-    cycle stands for what is owned here (`CycleStands`), or null.
+    `/status`: `{"tasks": …}`, the tasks of the process's loop, the one that answers included, which should level off; and what `status` says.
 
     Anything else is 404 or 405, as JSON too.
     """
     routes = [
         Route("/livez", _answering("live", live)),
         Route("/readyz", _answering("ready", ready)),
-        Route("/status", _status(cycle)),
+        Route("/status", _status(status)),
         Route("/customers/{customer:path}", _standing(standing)),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
@@ -61,9 +60,9 @@ def _answering(name: str, question: Question) -> Callable[[Request], Awaitable[R
     return answer
 
 
-def _status(cycle: Callable[[], CycleStands | None]) -> Callable[[Request], Awaitable[Response]]:
+def _status(status: Callable[[], Status]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(_request: Request) -> Response:
-        body = msgspec.json.encode({"tasks": len(anyio.get_running_tasks()), "cycle": cycle()})
+        body = msgspec.json.encode({"tasks": len(anyio.get_running_tasks()), **status()})
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     return answer

@@ -1,4 +1,6 @@
-"""`poller check`: would it run? Nothing is changed: no topic created, no group joined, no transactional id taken; one call is made (with OAuth two)."""
+"""`poller check`: would it run? Nothing is changed: no topic created, no group joined, no transactional id taken; one call is made (with OAuth two; with
+POLLER_WATCH=all one more).
+"""
 
 import os
 import time
@@ -32,11 +34,12 @@ from poller.errors import (
 from poller.kafka import clients
 from poller.kafka.failures import translated
 from poller.kafka.owning import check_ownership
-from poller.kafka.permissions import Need, missing_permissions
+from poller.kafka.permissions import Need, missing_permissions, needs, watch_needs
 from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere
 from poller.kafka.topics import Configs, Wanted, describe, faults_of, wanted_topics
 from poller.kafka.workarounds import tolerate_emptied_markers
-from poller.model import Checkpoint, Fetch, Page, Query, Response, Walk
+from poller.matching import Match
+from poller.model import Checkpoint, Fetch, ListCall, Page, Query, Response, Walk
 from poller.setting import PREFIX
 from poller.voucherify.client import VoucherifySource
 
@@ -86,7 +89,9 @@ def _settings_findings(settings: Settings) -> Iterator[Finding]:
 
 
 async def _outside(settings: Settings) -> list[Finding]:
-    return [*await _api_findings(settings), *await kafka_findings(settings.kafka, settings.voucherify.url)]
+    listing = [] if settings.watch_all is None else await listing_findings(settings, settings.watch_all)
+    entered = () if settings.watch_all is None else watch_needs(settings.kafka, "Write")
+    return [*await _api_findings(settings), *listing, *await kafka_findings(settings.kafka, settings.voucherify.url, entered)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------- API
@@ -120,6 +125,24 @@ async def _api_findings(settings: Settings) -> list[Finding]:
         Finding("permission", True, "customers can be read"),
         Finding("customer", True, f"the first customer can be read; {len(page.entries)} activities within the lookback"),
     ]
+
+
+async def listing_findings(settings: Settings, match: Match) -> list[Finding]:
+    """From one call, for the first customers of the project."""
+    call = ListCall(partition=0, after_ms=None, at=time.time())
+    try:
+        async with VoucherifySource(settings.voucherify) as source:
+            try:
+                response = await source.fetch_list(call)
+            except TokenRenewed:
+                response = await source.fetch_list(call)
+            page = source.decode_list(response)
+    except SettingsError as error:
+        return [Finding("listing", False, str(error))]
+    except SourceError as error:
+        return [Finding("listing", False, f"POLLER_WATCH=all: customers cannot be listed: {error}{_remedy(error)}")]
+    matching = sum(customer in match for customer in page.customers)
+    return [Finding("listing", True, f"customers can be listed; {matching} of the first {len(page.customers)} would be watched")]
 
 
 async def _read(source: VoucherifySource, fetch: Fetch) -> Response:
@@ -185,11 +208,12 @@ class Told(msgspec.Struct, frozen=True):
         return {topic["topic"]: len(topic["partitions"]) for topic in self.topics}
 
 
-async def kafka_findings(settings: KafkaSettings, url: str) -> list[Finding]:
+async def kafka_findings(settings: KafkaSettings, url: str, entered: Sequence[Need] = ()) -> list[Finding]:
+    """`entered`: what is needed beside the rest."""
     wanted = wanted_topics(settings)
     try:
         with translated("asking the brokers"):
-            told = await _ask_brokers(settings, wanted)
+            told = await _ask_brokers(settings, wanted, entered)
     except LogError as error:
         return [Finding("broker", False, f"{error}{'' if PREFIX in str(error) else ELSEWHERE}"), *_not_known(wanted, "broker")]
     answers = Finding("broker", True, f"{settings.bootstrap_servers} answers")
@@ -212,10 +236,10 @@ def _not_known(wanted: Sequence[Wanted], why: str) -> list[Finding]:
     return [Finding("topic", None, f"{one.name}: not known: see {why}") for one in wanted]
 
 
-async def _ask_brokers(settings: KafkaSettings, wanted: Sequence[Wanted]) -> Told:
+async def _ask_brokers(settings: KafkaSettings, wanted: Sequence[Wanted], entered: Sequence[Need]) -> Told:
     """Of topics only those that are there are asked for: brokers may create what is."""
     async with clients.admin(settings) as admin:
-        missing = await missing_permissions(admin, settings)
+        missing = await missing_permissions(admin, settings, (*needs(settings), *entered))
         if missing:
             return Told(missing)
         with anyio.fail_after(clients.REQUEST_SECONDS_MAX):

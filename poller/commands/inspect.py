@@ -20,7 +20,7 @@ from poller.customer_id import refusal
 from poller.errors import SettingsError
 from poller.kafka.lookup import LookedUp, look_up
 from poller.kafka.record import to_instant
-from poller.model import Checkpoint, CustomerId
+from poller.model import Checkpoint, CustomerId, Life, Replay
 from poller.setting import PREFIX
 from poller.watch_entry import fields
 
@@ -30,11 +30,18 @@ RECENT_IDS_SHOWN_MAX = 10
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - what is listened on, and where it is reached from here
 
 
-NAMED_BY: dict[Source, str] = {"topic": "the watch topic", "file": "POLLER_CUSTOMERS_FILE", "setting": "POLLER_CUSTOMERS"}
+NAMED_BY: dict[Source, str] = {
+    "topic": "the watch topic",
+    "file": "POLLER_CUSTOMERS_FILE",
+    "setting": "POLLER_CUSTOMERS",
+    "all": "POLLER_WATCH=all",
+}
 NEVER: dict[State, str] = {
     "not watched": "none: nobody watches it: `poller watch add` it, or name it in POLLER_CUSTOMERS or POLLER_CUSTOMERS_FILE",
+    "forgotten": "none: its watch entry says that it is to be forgotten: see `poller forget`",
     "paused": "none: its watch entry says that it is paused",
     "ended": "none: it is read as far as its watch entry says (`until`)",
+    "is looked up": "once it is known what of it stands in the activities topic, as it was rewound to publish what is missing",
 }
 """Why no call comes."""
 
@@ -165,8 +172,20 @@ def _checkpoint_lines(found: Inspected) -> Iterator[tuple[str, str]]:
             "baseline",
             f"{to_instant(checkpoint.baseline_ms)}: what was created up to then is remembered, not published, until the first read is complete",
         )
+    yield from _life(checkpoint.life, found.at)
+    if checkpoint.replay is not None or checkpoint.replayed is not None:
+        yield "replay", _replay(checkpoint)
     if checkpoint.stepped_ms is not None:
         yield "stepped over", f"{to_instant(checkpoint.stepped_ms)}: more activities bear this instant than the API would show"
+
+
+def _life(life: Life, now: float) -> Iterator[tuple[str, str]]:
+    if life.deleted_ms is not None:
+        yield "deleted", f"{_when(life.deleted_ms / 1000, now)}, by its own activities"
+    if life.retired_at is not None:
+        yield "retired", f"{_when(life.retired_at, now)}: it is read once a day, until it shows something new"
+    if life.unwatched_at is not None:
+        yield "unwatched", f"noticed {_when(life.unwatched_at, now)}: the checkpoint is removed after POLLER_CHECKPOINT_RETENTION_DAYS"
 
 
 def _cursor(checkpoint: Checkpoint, now: float) -> str:
@@ -270,6 +289,33 @@ def _checkpoint_json(checkpoint: Checkpoint, written_at: float | None) -> dict[s
         "recent": {id: to_instant(ms) for id, ms in checkpoint.recent.items()},
         "baseline": None if checkpoint.baseline_ms is None else to_instant(checkpoint.baseline_ms),
         "stepped": None if checkpoint.stepped_ms is None else to_instant(checkpoint.stepped_ms),
+        "replay": _replay_json(checkpoint.replay),
+        "replayed": checkpoint.replayed,
+        "deleted": None if checkpoint.life.deleted_ms is None else to_instant(checkpoint.life.deleted_ms),
+        "retired": _instant_or_none(checkpoint.life.retired_at),
+        "unwatched": _instant_or_none(checkpoint.life.unwatched_at),
+    }
+
+
+def _replay(checkpoint: Checkpoint) -> str:
+    if checkpoint.replay is None:
+        return f"{checkpoint.replayed}: done"
+    rewind = checkpoint.replay.rewind
+    what = "what is missing since" if rewind.missing_only else "everything since"
+    border = to_instant(checkpoint.replay.until_ms)
+    come = f"has come to {to_instant(checkpoint.cursor_ms)}, and goes on to {border}"
+    return f"{rewind.id}: under way: publishes again {what} {to_instant(rewind.from_ms)}, {come}"
+
+
+def _replay_json(replay: Replay | None) -> dict[str, Any] | None:
+    if replay is None:
+        return None
+    rewind = replay.rewind
+    return {
+        "id": rewind.id,
+        "from": to_instant(rewind.from_ms),
+        "until": to_instant(replay.until_ms),
+        "missing_only": rewind.missing_only,
     }
 
 

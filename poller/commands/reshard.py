@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import anyio
 import msgspec
@@ -37,7 +37,7 @@ def reshard(
 ) -> int:
     settings = load_kafka(os.environ)
     refuse(partitions, to, os.environ)
-    with progress(not json) as told:
+    with progress(None if json else sys.stderr) as told:
         outcome = anyio.run(resharded, settings, partitions, to, undo, dry_run, told)
     if json:
         say_json(as_json(outcome, dry_run=dry_run))
@@ -83,15 +83,15 @@ def refuse(partitions: int, to: str | None, environ: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def progress(show: bool) -> Iterator[Told]:
-    """A bar for each step on standard error, where that is a terminal."""
-    if not (show and sys.stderr.isatty()):
+def progress(stream: TextIO | None) -> Iterator[Told]:
+    """A bar for each step, where that is a terminal."""
+    if stream is None or not stream.isatty():
         yield lambda doing, done, total: None  # noqa: ARG005 - a `Told`
         return
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    with Progress(console=Console(stderr=True)) as bar:
+    with Progress(console=Console(file=stream)) as bar:
         tasks: dict[str, TaskID] = {}
 
         def told(doing: str, done: int, total: int) -> None:

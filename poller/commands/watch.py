@@ -1,10 +1,13 @@
 """`poller watch …`: whom pollers watch, said while they run. Everything is read from the watch topic and written to it, and to nothing else."""
 
 import os
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated, Any
 
 import anyio
@@ -18,12 +21,16 @@ from poller.config import KafkaSettings, load_kafka, load_sources
 from poller.customers import FILE_BYTES_MAX, entries_in
 from poller.errors import LogError, SettingsError
 from poller.kafka.watch import KafkaWatch, Watched
-from poller.model import CustomerId, WatchEntry
+from poller.model import CustomerId, Rewind, WatchEntry
 from poller.terminal import printable
 from poller.watch_entry import decode, encode_line, fields, to_customer
 
 TABLE_LINES_MAX = 1000
 """Of more, a terminal's table is of no use and slow: they are plain lines."""
+
+DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+REPLAY_ID_BYTES = 4
+"""Two of one customer hardly ever have the same id."""
 
 Ids = Annotated[str, Parameter(name="ID", help="Customers' ids or source ids.")]
 Json = Annotated[bool, Parameter(negative="", show_default=False, help="As JSON.")]
@@ -67,6 +74,22 @@ def watch_pause(*customers: Ids, json: Json = False, dry_run: DryRun = False) ->
 def watch_resume(*customers: Ids, json: Json = False, dry_run: DryRun = False) -> int:
     ids, named = ids_of(customers), load_sources(os.environ)
     return change(lambda watched: watch_changes.paused(ids, watched, named, False), json=json, dry_run=dry_run)
+
+
+def watch_rewind(
+    *customers: Ids,
+    to: Annotated[str, Parameter(help="What was created from this date on (2026-01-31: midnight, UTC) or date-time is published again.")],
+    missing_only: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Only what does not stand in the activities topic, as far as its retention reaches."
+        ),
+    ] = False,
+    json: Json = False,
+    dry_run: DryRun = False,
+) -> int:
+    ids, named, rewind = ids_of(customers), load_sources(os.environ), rewind_of(to, missing_only)
+    return change(lambda watched: watch_changes.rewound(ids, watched, named, rewind), json=json, dry_run=dry_run)
 
 
 def watch_import(
@@ -130,6 +153,21 @@ def entry_of(given: Mapping[str, Any]) -> WatchEntry:
         return decode(msgspec.json.encode({name: value for name, value in given.items() if value not in (None, {})}), True)
     except ValueError as error:
         raise SettingsError([f"entry: {error}"]) from error
+
+
+def rewind_of(to: str, missing_only: bool) -> Rewind:
+    """A new one. Raises `SettingsError`."""
+    origin = f"{to}T00:00:00Z" if DATE.fullmatch(to) else to
+    try:
+        entry = decode(
+            msgspec.json.encode({"replay": {"id": token_hex(REPLAY_ID_BYTES), "from": origin, "missing_only": missing_only}}), True
+        )
+    except ValueError as error:
+        raise SettingsError([f"--to={to!r}: {str(error).removeprefix('replay.from: ')}"]) from error
+    assert entry.replay is not None
+    if entry.replay.from_ms > time.time() * 1000:
+        raise SettingsError([f"--to={to!r}: lies ahead, so nothing would be published again"])
+    return entry.replay
 
 
 def entries_of(file: str) -> dict[CustomerId, WatchEntry]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from poller.kafka.watch import Changes, Watched
-from poller.model import PLAIN, CustomerId, WatchEntry
+from poller.model import PLAIN, CustomerId, Rewind, WatchEntry
 from poller.watch_entry import fields
 
 Outcome = Literal["added", "changed", "removed", "unchanged"]
@@ -39,7 +39,9 @@ def removed(customers: Sequence[CustomerId], watched: Watched, named: Named) -> 
     for customer in customers:
         there = customer in watched.entries or customer in watched.ignored
         others = [variable for variable, entries in named.items() if customer in entries]
-        notes = ["" if there else "is not in the topic", f"stays watched: {' and '.join(others)} names it" if others else ""]
+        entry = watched.entries.get(customer)
+        again = "" if entry is None or entry.found is None else "is found again once all are listed anew: `poller watch pause` lasts"
+        notes = ["" if there else "is not in the topic", f"stays watched: {' and '.join(others)} names it" if others else "", again]
         found.append(Changed(customer, "removed" if there else "unchanged", None, "; ".join(note for note in notes if note)))
     return found
 
@@ -55,13 +57,33 @@ def _paused(customer: CustomerId, watched: Watched, named: Named, pause: bool) -
     before = own or (PLAIN if variable is None else named[variable][customer])
     if own is None and before.paused is pause:
         return Changed(customer, "unchanged", None, "is not in the topic" + (f"; {variable} names it, as not paused" if variable else ""))
-    note = ""
-    if own is None:
-        note = "was not in the topic: the entry that it has there now counts, " + (
-            f"whatever {variable} says" if variable else "and no setting here names it"
-        )
-    entry = replace(before, paused=pause)
+    note = _made_anew(variable) if own is None else ""
+    entry = before if before.paused is pause else replace(before, paused=pause, found=None)  # from then on it is the user's
     return Changed(customer, _outcome(customer, entry, watched), entry, note)
+
+
+def rewound(customers: Sequence[CustomerId], watched: Watched, named: Named, rewind: Rewind) -> list[Changed]:
+    """As with who is paused, what another source says is taken over."""
+    return [_rewound(customer, watched, named, rewind) for customer in customers]
+
+
+def _rewound(customer: CustomerId, watched: Watched, named: Named, rewind: Rewind) -> Changed:
+    own = watched.entries.get(customer)
+    variable = next((variable for variable, entries in named.items() if customer in entries), None)
+    before = own or (PLAIN if variable is None else named[variable][customer])
+    entry = replace(before, replay=rewind, found=None)  # as above
+    notes = [f"replay={rewind.id}"]
+    if own is None:
+        notes.append(_made_anew(variable) + ("" if variable else ": it is watched from now on, if it was not"))
+    if before.paused:
+        notes.append("is paused: begins when it is resumed")
+    return Changed(customer, _outcome(customer, entry, watched), entry, "; ".join(notes))
+
+
+def _made_anew(variable: str | None) -> str:
+    return "was not in the topic: the entry that it has there now counts, " + (
+        f"whatever {variable} says" if variable else "and no setting here names it"
+    )
 
 
 def _outcome(customer: CustomerId, entry: WatchEntry, watched: Watched) -> Outcome:

@@ -12,6 +12,7 @@ import math
 
 import msgspec
 
+from poller.core import replay
 from poller.model import Activity, Checkpoint, Fetch, Page, Walk
 
 FROM_THE_BEGINNING_MS = 0
@@ -91,8 +92,14 @@ def start_now(clock: ServerClock, lookback_ms: int, now: float) -> Checkpoint:
 
 
 def went_back(known: Checkpoint | None, found: Checkpoint | None) -> bool:
-    """Whether a checkpoint that was found says less than one that had been committed: cursors only advance, and no id at or after one is forgotten."""
+    """Whether a checkpoint that was found says less than one that had been committed: cursors only advance, and no id at or after one is forgotten.
+
+    A replay sets the cursor back; what had been published is known all the same.
+    """
     if known is None or found is None:
         return known is not None
-    forgotten = any(at_ms >= found.cursor_ms and id not in found.recent for id, at_ms in known.recent.items())
-    return forgotten or found.cursor_ms < known.cursor_ms
+    (was_ms, ids), (is_ms, known_ids) = (
+        (replay.covered(one) if known.replayed != found.replayed else (one.cursor_ms, one.recent)) for one in (known, found)
+    )
+    forgotten = any(at_ms >= is_ms and id not in known_ids for id, at_ms in ids.items())
+    return forgotten or is_ms < was_ms

@@ -16,26 +16,29 @@ the log holds; a held batch survives that if it was built on the very checkpoint
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import reduce
 
 from msgspec.structs import replace
 
-from poller.core import backoff, cursor, dedupe, feed, ownership, walk
+from poller.core import backoff, cursor, dedupe, feed, ownership, replay, walk
 from poller.core.arrival import Arrival, each_in_turn, taken_in
 from poller.core.budget import Budget, CycleStands
 from poller.core.cursor import ServerClock
 from poller.core.freshness import Reading
 from poller.core.hints import Hints
 from poller.core.landing import Landing
+from poller.core.lifecycle import Lives, is_unknown, is_way_refused
+from poller.core.listing import Lister
 from poller.core.owned import Customer, Held, Owned
 from poller.core.pauses import Pauses
+from poller.core.placing import place
 from poller.core.policy import Policy
 from poller.core.schedule import Schedule
 from poller.core.shares import Shares
 from poller.core.standing import Busy, Standing, standing_in
-from poller.core.watched import Changed, Source, Watched, filters_of, has_ended, settle
-from poller.errors import CustomerUnknown, Rejected, SourceError, TokenRenewed, TooLarge
+from poller.core.watched import Changed, Source, Watched, filters_of, settle
+from poller.errors import SourceError, TokenRenewed, TooLarge
 from poller.model import (
     NO_LESSON,
     PLAIN,
@@ -52,6 +55,8 @@ from poller.model import (
     Learned,
     Ledger,
     Lesson,
+    ListCall,
+    Lookup,
     Ownership,
     Page,
     Rates,
@@ -70,9 +75,6 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 COMMIT_RECORDS_MAX = 5_000
 """Records in one transaction, but for a last page: beyond, larger transactions gain nothing."""
 
-PAGES_AT_ONCE_MAX = 20
-"""Pages of one read that go before all others; whoever has more shares the calls from then on, as a backfill does."""
-
 PAGES_REMEMBERED = 20
 """Pages by whose longest a full one is known; short ones are not among them. A server that caps its pages lower is understood after as many;
 where it does not, one read in twenty of those that show as much takes a call more.
@@ -87,7 +89,7 @@ class Engine:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._watched = Watched()
+        self._watched = Watched(found_count=policy.watch_all is not None)
         self._partitions = 0
         self._owned: dict[int, Owned] = {}
         self._suspended: dict[int, Owned] = {}
@@ -100,6 +102,8 @@ class Engine:
         self._server_clock = ServerClock()
         self._page_lengths: deque[int] = deque(maxlen=PAGES_REMEMBERED)
         self._pauses = Pauses()
+        self.lister = Lister(policy, self._owned, self._watched, self._pauses)
+        self._lives = Lives(policy, self._watched, self._in_flight)
         self._lease_until = -math.inf
         self._draining = False
 
@@ -121,7 +125,7 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return len(self._in_flight) + (self._feed.call is not None)
+        return len(self._in_flight) + (self._feed.call is not None) + (self.lister.call is not None)
 
     @property
     def customers(self) -> int:
@@ -137,6 +141,11 @@ class Engine:
     def refused(self) -> str:
         """Why the API refuses every call until somebody mends something; empty where it is not known to."""
         return self._pauses.refused
+
+    @property
+    def parts(self) -> dict[int, float]:
+        """What part of the budget each owned partition has."""
+        return {partition: self._shares.part(owned.share) for partition, owned in sorted(self._owned.items())}
 
     def cycle_stands(self, now: float) -> CycleStands | None:
         """How the cycle stands for the owned partitions; `None`: no cycle is configured, or nothing is owned."""
@@ -207,13 +216,16 @@ class Engine:
         What of it was published, if anything, comes again: nothing is lost by that.
         """
         known = self._suspended[partition].customers if partition in self._suspended else {}
-        return [name for name, customer in known.items() if cursor.went_back(customer.checkpoint, restored.checkpoints.get(name))]
+        gone = {batch.customer for batch in self._held[partition].batches.values() if batch.removes}
+        rest = ((name, customer.checkpoint) for name, customer in known.items() if name not in gone)
+        return [name for name, checkpoint in rest if cursor.went_back(checkpoint, restored.checkpoints.get(name))]
 
     def arriving(self, partition: int, restored: Restored, now: float) -> Iterator[None]:
         """Take a restored partition in, some customers at each step, so that the loop may turn meanwhile; then it may be `assigned`, and until then
         it is not ours.
         """
         assert partition not in self._owned and self._partitions > 0
+        self._lives.now = now
         self._arriving.pop(partition, None)
         customers: dict[CustomerId, Customer] = {}
         yield from taken_in(customers, restored.checkpoints, self._watched.of(partition), now)
@@ -239,6 +251,7 @@ class Engine:
         self._owned[partition] = owned = arrival.owned
         if partition == 0 and self._policy.change_feed:
             owned.feed = (None if restored.ownership is None else restored.ownership.feed) or Feed()
+        owned.listing = self.lister.begin(partition, restored.ownership)
         held = self._held[partition]
         dropped = [batch for batch in held.batches.values() if batch.base != restored.checkpoints.get(batch.customer)]
         for batch in dropped:
@@ -276,29 +289,34 @@ class Engine:
 
     # Calls.
 
-    def next(self, now: float) -> Fetch | FeedCall | Wait:
-        """The next call, or until when there is none to make."""
+    def next(self, now: float) -> Fetch | FeedCall | ListCall | Lookup | Wait:
+        """The next call, or until when there is none to make; before that, what must be looked up for one."""
+        lookup = next(filter(None, (owned.lookups.order(partition) for partition, owned in self._owned.items())), None)
+        if lookup is not None and not self._draining:
+            return lookup
         wait = self._hindrance(now)
         if wait is not None:
             return wait
         until = math.inf
         for partition, owned in sorted(self._owned.items(), key=lambda item: (item[1].schedule.due_at(now), item[1].called)):
             owned.budget = owned.budget.refill(now)
-            available_at, feed_at = owned.budget.available_at(now), self._feed.due_at(owned)
-            if available_at <= now and feed_at <= now:
+            available_at, feed_at, list_at = owned.budget.available_at(now), self._feed.due_at(owned), self.lister.due_at(owned, now)
+            if available_at <= now and min(feed_at, list_at) <= now:
                 self._spend(owned, now)
-                return self._feed.order(owned, partition, self._server_clock.earliest(now) or now, now)
+                asked = self._feed if feed_at <= now else self.lister
+                return asked.order(owned, partition, self._server_clock.earliest(now) or now, now)
             at = max(available_at, owned.schedule.due_at(now))
             if at <= now:
                 return self._fetch(partition, owned, now)
-            until = min(until, at, max(available_at, feed_at))
+            until = min(until, at, max(available_at, min(feed_at, list_at)))
         return Wait(until, "the budget, or until somebody is due")
 
     def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:
         """What the page brought, held until it is committed; `None`: nothing to commit, or its partition was taken meanwhile."""
-        self._landed(fetch)
+        fetch = self._landed(fetch)
         shown, longest = self._observe(page, now)
         customer = self._standing(fetch)
+        self._lives.answered(customer, now)
         if customer is None:
             return None
         customer.failures, customer.error = 0, ""
@@ -313,7 +331,7 @@ class Engine:
 
     def fetch_failed(self, fetch: Fetch, error: SourceError, now: float) -> Batch | None:
         """The call brought nothing. A batch is returned only where the failure itself ends the read."""
-        self._landed(fetch)
+        fetch = self._landed(fetch)
         if isinstance(error, TokenRenewed):
             self._again(fetch)
             return None
@@ -324,12 +342,25 @@ class Engine:
         customer = self._standing(fetch)
         if customer is None:
             return None
-        if isinstance(error, Rejected | CustomerUnknown) and fetch.walk.way in (walk.Way.AFTER_ID, walk.Way.AFTER_DATE):
+        if is_way_refused(fetch, error):
             return self._way_refused(fetch)
+        gone = self._lives.unknown(fetch, customer, now) if is_unknown(fetch, error) else None
         wait = backoff.customer_wait_seconds(error, customer.failures + 1, fetch.customer)
         customer.failures, customer.error = customer.failures + (wait > 0), str(error)[:ERROR_CHARACTERS_MAX]
-        self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
-        return None
+        if gone is None:
+            self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
+        else:
+            self._held[fetch.partition].put(gone)
+        return gone
+
+    def looked_up(self, lookup: Lookup, published: Mapping[CustomerId, Collection[str]]) -> list[CustomerId]:
+        """What stands in the activities topic of these customers: their replays go on. Returned is of whom there is too much, so that theirs cannot."""
+        owned = self._owned.get(lookup.partition)
+        if owned is None or (refused := owned.lookups.answered(lookup, published)) is None:
+            return []
+        for customer_id in sorted(lookup.customers):
+            self._settle(owned, lookup.partition, customer_id)
+        return refused
 
     # Hints.
 
@@ -339,7 +370,6 @@ class Engine:
         if owned is None or customer_id not in self._watched:
             return False
         if customer_id in owned.schedule:  # or it is not to be read: paused, say
-            owned.customers[customer_id].announced = True
             self.hints.hinted(owned, customer_id, now, at_ms, self._calls)
         return True
 
@@ -370,13 +400,15 @@ class Engine:
         The last one before a drain gives back what was granted.
         """
         owned = self._owned[partition]
+        for customer_id in [] if self._draining else self._lives.tend(partition, owned, self._held[partition], self._server_clock, now):
+            self._settle(owned, partition, customer_id)
         at = now if at_once else self._commit_at(partition, owned, now)
         if at > now:
             return Wait(at, "commits")
         owned.commit_at = now + self._policy.commit_seconds
         self._shares.settle(partition, owned, now)
         owned.budget, ledger, grant = owned.budget.prepare(now, last)
-        said = replace(self._ownership(ledger), learned=owned.schedule.learned, feed=owned.feed, share=owned.share)
+        said = replace(self._ownership(ledger), learned=owned.schedule.learned, feed=owned.feed, listing=owned.listing, share=owned.share)
         return Commit(partition, self._held[partition].first(COMMIT_RECORDS_MAX), said, grant)
 
     def committed(self, commit: Commit, now: float) -> None:
@@ -386,14 +418,17 @@ class Engine:
         self._shares.heard(commit.partition, commit.ownership.share, now)
         for batch in commit.batches:
             held = self._held[commit.partition].pop(batch.customer)
+            assert held is batch
+            if batch.why is not None:
+                self._lives.noted(owned, batch, now)
+                self._settle(owned, commit.partition, batch.customer)
+                continue
             customer = owned.customers[batch.customer]
-            assert held is batch and customer.checkpoint == batch.base
+            assert customer.checkpoint == batch.base
             customer.checkpoint, customer.walk = batch.checkpoint, batch.walk
             if batch.checkpoint.last_read is not None:
                 customer.last_read = batch.checkpoint.last_read
-            if batch.announced:
-                customer.announced = False
-            self._feed.read(self._owned.get(0), batch)
+            self._feed.read(self._owned.get(0), batch, prompted=self.hints.prompted(batch.customer))
             if batch.checkpoint.rates is not None and batch.customer in owned.schedule:
                 owned.schedule.read(batch.customer, Reading(batch.checkpoint.rates, batch.lesson))
             self._schedule(commit.partition, batch.customer, customer, self.hints.looked(batch, now, self._calls))
@@ -416,13 +451,18 @@ class Engine:
             partition = ownership.partition_of(customer_id, self._partitions)
             if partition in settled:
                 self._settle(settled[partition], partition, customer_id)
+                self._lives.changed(settled[partition], customer_id)
         return changed
 
     def _settle(self, owned: Owned, partition: int, customer_id: CustomerId) -> None:
         """It is called as it is watched now."""
         busy = self._busy(partition, customer_id) is not None
-        customer = settle(owned, customer_id, self._watched.entry(customer_id), busy=busy)
-        if customer is not None and not customer.scheduled and not busy:
+        self._lives.settled(owned, customer_id)
+        entry = self._watched.entry(customer_id)
+        customer = settle(owned, customer_id, entry, busy=busy)
+        if customer is None or owned.lookups.waits(customer_id, replay.current(entry, customer.checkpoint)):
+            return
+        if not customer.scheduled and not busy:
             self._put(owned, customer_id, customer)
 
     def _busy(self, partition: int, customer_id: CustomerId) -> Busy | None:
@@ -433,25 +473,15 @@ class Engine:
 
     def _schedule(self, partition: int, customer_id: CustomerId, customer: Customer, failed_until: float | None = None) -> None:
         """Put a customer back into its schedule: in its turn, or after a failure not before an instant."""
-        owned = self._owned.get(partition)
-        if owned is None or customer_id not in owned.schedule:
-            return  # its writer is gone, and it is scheduled when the partition is restored; or it is not to be read any more
-        self._put(owned, customer_id, customer, failed_until)
+        owned = self._owned.get(partition)  # `None`: its writer is gone, and it is scheduled when the partition is restored
+        if owned is not None and customer_id in owned.schedule:
+            self._put(owned, customer_id, customer, failed_until)
+        elif owned is not None:  # it is not to be read any more
+            self._lives.free(owned, customer_id)
 
     def _put(self, owned: Owned, customer_id: CustomerId, customer: Customer, failed_until: float | None = None) -> None:
-        schedule = owned.schedule
-        if has_ended(self._watched.entry(customer_id) or PLAIN, customer.checkpoint):
-            schedule.remove(customer_id)
-            return
-        customer.scheduled = True
-        if failed_until is not None:
-            schedule.put_failed(customer_id, failed_until)
-        elif customer.walk is None:
-            schedule.put(customer_id)
-        elif customer.walk.calls >= PAGES_AT_ONCE_MAX or (customer.checkpoint is not None and customer.checkpoint.last_read is None):
-            schedule.put_backfill(customer_id)
-        else:
-            schedule.put_page(customer_id)
+        entry = self._watched.entry(customer_id) or PLAIN
+        place(owned, customer_id, customer, entry, self._lives.not_before(customer, entry, failed_until))
 
     def _hindrance(self, now: float) -> Wait | None:
         if self._draining:
@@ -476,9 +506,10 @@ class Engine:
         customer.scheduled = False
         self._spend(owned, now)
         entry = self._watched.entry(customer_id) or PLAIN
-        start = customer.checkpoint or self._policy.begin(self._policy.start_of(entry), self._server_clock, now)
+        start = replay.started(customer.checkpoint, entry) or self._policy.begin(self._policy.start_of(entry), self._server_clock, now)
         going = walk.begun(customer.walk, customer.checkpoint, start, filters_of(entry), now)
-        fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start, entry)
+        published = owned.lookups.found(customer_id, start.replay)
+        fetch = Fetch(customer_id, partition, walk.query_of(going), now, going, customer.checkpoint, start, entry, published)
         self._in_flight[customer_id] = fetch
         return fetch
 
@@ -496,9 +527,11 @@ class Engine:
         """Where nobody watches the customer any more, its call is judged as it was watched then."""
         return Landing(fetch, going, self._watched.entry(fetch.customer) or fetch.entry, self._server_clock, self._policy)
 
-    def _landed(self, fetch: Fetch) -> None:
-        assert self._in_flight.get(fetch.customer) is fetch, "an answer to a call that was not ordered"
-        del self._in_flight[fetch.customer]
+    def _landed(self, fetch: Fetch) -> Fetch:
+        """As it counts by now."""
+        known = self._in_flight.pop(fetch.customer, None)
+        assert known is not None and known.walk is fetch.walk, "an answer to a call that was not ordered"
+        return known
 
     def _standing(self, fetch: Fetch) -> Customer | None:
         """The customer, if its partition is still ours and its checkpoint is the one that the call was made on."""
@@ -520,8 +553,7 @@ class Engine:
         """Order the same anew, before all others: in its turn, where every second call goes into a token, it might meet each and never be read."""
         customer, owned = self._standing(fetch), self._owned.get(fetch.partition)
         if customer is not None and owned is not None and fetch.customer in owned.schedule:
-            customer.scheduled = True
-            owned.schedule.put_first(fetch.customer)
+            place(owned, fetch.customer, customer, self._watched.entry(fetch.customer) or PLAIN, first=True)
 
     def _way_refused(self, fetch: Fetch) -> Batch | None:
         outcome = walk.stuck(replace(fetch.walk, calls=fetch.walk.calls + 1))
@@ -534,11 +566,9 @@ class Engine:
     def _hold(self, landing: Landing, start: Checkpoint, sifted: dedupe.Sifted, outcome: Walk | walk.End, body_bytes: int) -> Batch:
         fetch = landing.fetch
         batch = landing.batch(start, sifted, outcome)
-        rates, lesson = self._learn(fetch, start, sifted.records, outcome)
-        standing = self._standing(fetch)
-        announced = standing is not None and standing.announced
+        rates, lesson = self._learn(fetch, start, batch.new, outcome)
         checkpoint = replace(batch.checkpoint, rates=rates)
-        batch = replace(batch, checkpoint=checkpoint, announced=announced, lesson=lesson, body_bytes=body_bytes)
+        batch = replace(batch, checkpoint=checkpoint, lesson=lesson, body_bytes=body_bytes)
         self._held[fetch.partition].put(batch)
         return batch
 
@@ -547,8 +577,8 @@ class Engine:
     ) -> tuple[Rates | None, Lesson]:
         """What the page's new activities say of how often this customer acts. What another clock says lies ahead of ours happened now."""
         owned = self._owned.get(fetch.partition) or self._suspended.get(fetch.partition)
-        if owned is None or fetch.customer not in owned.schedule:
-            return start.rates, NO_LESSON
+        if owned is None or fetch.customer not in owned.schedule or (start.replay is not None and isinstance(outcome, Walk)):
+            return start.rates, NO_LESSON  # how a replay goes on says nothing but of the past
         until = fetch.walk.sent if isinstance(outcome, walk.End) else min(fetch.walk.sent, outcome.low_ms / 1000)
         times = sorted(min(record.created_at_ms / 1000, until) for record in records)
         since = self._policy.known_since(self._policy.start_of(fetch.entry), times, until)
@@ -560,17 +590,8 @@ class Engine:
         if held.batches:
             return now if held.records >= COMMIT_RECORDS_MAX else owned.commit_at  # to wait makes no transaction larger than that
         owned.budget = owned.budget.refill(now)
-        grant_at = max(owned.budget.grant_due_at(now), owned.schedule.due_at(now), self._pauses.until, owned.commit_at)
-        return min(grant_at, self._shares.say_at(owned))
+        grant_at = max(owned.budget.grant_due_at(now), self.lister.wanted_at(owned, now), self._pauses.until, owned.commit_at)
+        return min(grant_at, self._shares.say_at(owned), owned.leaving.next_look_at)
 
     def _ownership(self, ledger: Ledger) -> Ownership:
-        policy = self._policy
-        return Ownership(
-            application_id=policy.application_id,
-            url=policy.url,
-            endpoint=policy.endpoint,
-            partitions=self._partitions,
-            watched_hash=self._watched.configured_hash,
-            owner=policy.owner,
-            ledger=ledger,
-        )
+        return self._policy.ownership(self._partitions, self._watched.configured_hash, ledger)

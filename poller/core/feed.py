@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from poller.core.hints import AROUND_MS
+from poller.core.hints import ANNOUNCED_AFTER_MS, AROUND_MS
 from poller.core.owned import Owned
 from poller.errors import CustomerUnknown, Forbidden, Redirected, Rejected, RouteGone, SourceError, TokenRenewed
 from poller.model import Batch, Change, Changes, CustomerId, Feed, FeedCall
@@ -142,8 +142,12 @@ class Reader:
         """The reads of these that come next show what the feed is worth."""
         self._prompted.update(customers)
 
-    def read(self, owned: Owned | None, batch: Batch) -> None:
-        """What was read of a customer is committed; `owned`: partition 0, where it is ours. What is older than what was announced is no merit."""
+    def read(self, owned: Owned | None, batch: Batch, *, prompted: bool) -> None:
+        """What was read of a customer is committed, as a hint had prompted or in its turn; `owned`: partition 0, where it is ours. To the feed's merit is
+        what it announced and what a read has brought that its hint prompted: a feed that names everybody all the time brings nothing sooner.
+        """
         happened_ms = self._prompted.pop(batch.customer, None)
-        if happened_ms is not None and owned is not None and owned.feed is not None:
-            owned.feed = brought(owned.feed, sum(record.created_at_ms >= happened_ms - AROUND_MS for record in batch.records))
+        if happened_ms is None or not prompted or owned is None or owned.feed is None:
+            return
+        until_ms = happened_ms + ANNOUNCED_AFTER_MS
+        owned.feed = brought(owned.feed, sum(happened_ms - AROUND_MS <= record.created_at_ms <= until_ms for record in batch.new))

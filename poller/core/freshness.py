@@ -231,6 +231,14 @@ class Freshness:
         self._standing -= place.entry > 0
         place.entry, place.called = 0, math.inf
 
+    def withdraw(self, customer: CustomerId) -> bool:
+        """It is away from now on; whether it stood here."""
+        place = self._places[customer]
+        stood = place.entry > 0
+        self._standing -= stood
+        place.entry, place.waits = 0, False
+        return stood
+
     def weigh(self, customer: CustomerId, weight: float) -> None:
         """How much its waiting counts, from its next read on."""
         self._places[customer].weight = weight

@@ -9,10 +9,10 @@ import math
 import msgspec
 from msgspec.structs import replace
 
-from poller.core import cursor, dedupe, walk
+from poller.core import cursor, dedupe, lifecycle, replay, walk
 from poller.core.cursor import ServerClock
 from poller.core.policy import Policy
-from poller.model import Batch, Checkpoint, Fetch, Page, Walk, WatchEntry
+from poller.model import Batch, Checkpoint, Fetch, Life, Page, Walk, WatchEntry
 
 
 class Landing(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +69,9 @@ class Landing(msgspec.Struct, frozen=True, gc=False):
         if self.entry.until_ms is not None:
             shown_to_ms = self.entry.until_ms if shown_to_ms is None else min(shown_to_ms, self.entry.until_ms)
         cursor_ms = cursor.advance(start.cursor_ms, shown_to_ms, self.server_ms, self.policy.lookback_ms)
-        recent, cursor_ms, dropped = dedupe.forget(sifted.recent, cursor_ms)
+        kept = replay.remembered(start, sifted.recent, cursor_ms, shown_to_ms, ended=ended)
+        cursor_ms = kept.cursor_ms
+        published = replay.sort(sifted, start.replay, fetch.published)
         stepped_ms = start.stepped_ms if outcome.stepped_ms is None else outcome.stepped_ms
         return Batch(
             customer=fetch.customer,
@@ -77,18 +79,29 @@ class Landing(msgspec.Struct, frozen=True, gc=False):
             base=fetch.base,
             checkpoint=Checkpoint(
                 cursor_ms=cursor_ms,
-                recent=recent,
+                recent=kept.recent,
                 last_read=fetch.walk.sent if ended else start.last_read,
                 baseline_ms=None if ended else start.baseline_ms,
                 stepped_ms=None if stepped_ms is None or stepped_ms < cursor_ms else stepped_ms,
                 rates=start.rates,
+                replay=kept.replay,
+                replayed=start.replayed,
+                life=self._life(start, sifted, cursor_ms, ended=ended),
             ),
-            records=sifted.records,
-            dead_letters=sifted.dead_letters,
+            records=published.records,
+            dead_letters=published.dead_letters,
             walk=replace(outcome, gap=False) if isinstance(outcome, Walk) else None,  # counted with this batch, and once
-            known=sifted.known,
+            known=published.known,
             gap=outcome.gap,
             followable=not isinstance(outcome, walk.End) or outcome.followable,
-            dropped=dropped,
+            dropped=kept.dropped,
             headers=self.entry.headers,
+            again=published.again,
         )
+
+    def _life(self, start: Checkpoint, sifted: dedupe.Sifted, cursor_ms: int, *, ended: bool) -> Life:
+        """What a replay shows has happened long ago."""
+        if start.replay is not None:
+            return replace(start.life, unwatched_at=None)
+        complete = self.fetch.walk.sent if ended else None
+        return lifecycle.lived(start.life, sifted.records, sifted.recent, (complete, cursor_ms), self.policy.lookback_ms)

@@ -1,12 +1,15 @@
 """What the engine keeps of a partition that is ours: its customers, its budget and schedule, and the batches that await their commit."""
 
 import math
+from collections import OrderedDict
+from collections.abc import Iterator
 
 import msgspec
 
 from poller.core.budget import Budget
+from poller.core.replay import Lookups
 from poller.core.schedule import Schedule
-from poller.model import Batch, Checkpoint, CustomerId, Feed, Share, Walk
+from poller.model import Batch, Checkpoint, CustomerId, Feed, Listing, Share, Walk, WatchEntry
 
 
 class Customer(msgspec.Struct, gc=False, eq=False):
@@ -18,8 +21,8 @@ class Customer(msgspec.Struct, gc=False, eq=False):
     failures: int = 0
     error: str = ""
     scheduled: bool = False
-    announced: bool = False
-    """A hint came since its last read."""
+    unknown_since: float | None = None
+    """When the API first said that it does not know it, and nothing else since."""
 
     @classmethod
     def restored(cls, checkpoint: Checkpoint, now: float) -> "Customer":
@@ -28,6 +31,23 @@ class Customer(msgspec.Struct, gc=False, eq=False):
         """
         said = checkpoint.last_read
         return cls(checkpoint) if said is None or said > now else cls(checkpoint, said)
+
+
+class Leaving:
+    """Customers of a partition of whose lives something may be to be noted; `core/lifecycle.py` alone knows what to make of it."""
+
+    def __init__(self) -> None:
+        self.pending: OrderedDict[CustomerId, bool] = OrderedDict()
+        """Whoever waits longest is first, and found at once though very many were before it; and whether it was dropped just now."""
+        self.forgotten: dict[CustomerId, WatchEntry] = {}
+        """Of whom that is done, and by which entry."""
+        self.looking: Iterator[CustomerId] | None = None
+        """Those who are still to be looked at, where all are looked through."""
+        self.look_at = -math.inf
+        self.next_look_at = math.inf
+        """The same, once that may be."""
+        self.found = False
+        """There is somebody whom nobody watches."""
 
 
 class Owned:
@@ -43,8 +63,13 @@ class Owned:
         """When its last commit was made; `inf`: none was."""
         self.feed: Feed | None = None
         """Of partition 0, where the change feed is read."""
+        self.lookups = Lookups()
+        """For replays of what is missing only."""
+        self.listing: Listing | None = None
+        """Of partition 0, where every customer of the project is watched."""
         self.commit_at = -math.inf
         """The earliest beginning of the next commit."""
+        self.leaving = Leaving()
         self.called = 0
         """Which call of this process was its last: partitions take turns, or the first would take every call where all are always due."""
 

@@ -7,7 +7,8 @@ import msgspec
 from poller.core import cursor
 from poller.core.budget import Cycle
 from poller.core.cursor import ServerClock
-from poller.model import Checkpoint, WatchEntry
+from poller.matching import Match
+from poller.model import Checkpoint, Ledger, Ownership, WatchEntry
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -22,8 +23,12 @@ class Policy(msgspec.Struct, frozen=True):
     calls_in_flight_max: int = 4
     staleness_seconds_max: float | None = None
     """How long a customer may stay unread; `None`: twice as long as calling everybody takes."""
+    checkpoint_retention_seconds: float = 90 * 86_400
+    """How long a checkpoint is kept that nobody watches."""
     change_feed: bool = False
     """Whether the change feed is read, by the owner of partition 0."""
+    watch_all: Match | None = None
+    """Who of the project's customers is watched, though nobody names it; `None`: nobody."""
     commit_seconds: float = 0.2
     """The least time from the beginning of one commit to the next."""
     lease_seconds: float = 5
@@ -33,6 +38,18 @@ class Policy(msgspec.Struct, frozen=True):
     endpoint: str = "activities"
     owner: str = ""
     """Who we are, for the ownership record."""
+
+    def ownership(self, partitions: int, watched_hash: str, ledger: Ledger) -> Ownership:
+        """What an owner that runs so says of itself."""
+        return Ownership(
+            application_id=self.application_id,
+            url=self.url,
+            endpoint=self.endpoint,
+            partitions=partitions,
+            watched_hash=watched_hash,
+            owner=self.owner,
+            ledger=ledger,
+        )
 
     def start_of(self, entry: WatchEntry) -> str | int:
         """How a customer that is watched so starts, while it has no checkpoint: see `start`."""

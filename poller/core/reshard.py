@@ -183,17 +183,24 @@ def used(plan: Plan, said: Said) -> str | None:
 
 
 def divided(old: Sequence[Ownership], customers: Sequence[int], partitions: int) -> list[Ownership]:
-    """The ownership records that the new partitions begin with, given the last ones of the old, and how many checkpoints each of these holds."""
-    first = replace(
-        old[0],
+    """The ownership records that the new partitions begin with, given the last ones of the old, and how many checkpoints each of these holds.
+
+    What rides with partition 0 goes on there; nothing else has any.
+    """
+    ledger = _ledger([owner.ledger for owner in old], partitions)
+    learned = _learned([owner.learned for owner in old], customers)
+    first = replace(old[0], partitions=partitions, owner=OWNER, ledger=ledger, learned=learned, share=None)
+    rest = Ownership(
+        application_id=first.application_id,
+        url=first.url,
+        endpoint=first.endpoint,
         partitions=partitions,
+        watched_hash=first.watched_hash,
         owner=OWNER,
-        ledger=_ledger([owner.ledger for owner in old], partitions),
-        learned=_learned([owner.learned for owner in old], customers),
-        feed=next((owner.feed for owner in old if owner.feed is not None), None),
-        share=None,
+        ledger=ledger,
+        learned=learned,
     )
-    return [first, *[replace(first, feed=None)] * (partitions - 1)]
+    return [first, *[rest] * (partitions - 1)]
 
 
 def _ledger(old: Sequence[Ledger], partitions: int) -> Ledger:

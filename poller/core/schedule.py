@@ -48,6 +48,10 @@ class Schedule:
             if customer in places:
                 places.remove(customer)
 
+    def withdraw(self, customer: CustomerId) -> bool:
+        """It is away from now on, if it stood here to be read anew; whether it did. Who has more pages waiting stays where it is."""
+        return self._freshness.withdraw(customer)
+
     def weigh(self, customer: CustomerId, weight: float) -> None:
         """How much its waiting counts beside others', from its next read on."""
         self._freshness.weigh(customer, weight)

@@ -79,6 +79,10 @@ class Shares:
             cycle=None if self._cycle is None else replace(self._cycle, calls=calls),
         )
 
+    def part(self, share: Share | None) -> float:
+        """Of the whole budget; `None`: an equal one."""
+        return self.parts(share or Share()) / self._all_parts
+
     def parts(self, share: Share) -> int:
         """What the partition has."""
         return self._equal_parts - sum(share.given.values()) + sum(share.taken.values())

@@ -11,7 +11,16 @@ from poller.core.watched import Source, has_ended
 from poller.model import CustomerId, WatchEntry
 
 Busy = Literal["in flight", "awaits its commit"]
-State = Literal["not owned", "restoring", "not watched", "paused", "ended", "waits", "has more pages"] | Busy
+State = (
+    Literal["not owned", "restoring", "not watched", "forgotten", "paused", "ended", "retired", "waits", "has more pages", "is looked up"]
+    | Busy
+)
+
+
+TOO_MUCH = (
+    "too much of it stands in the activities topic to tell what is missing: rewind it without --missing-only, or to a later date; until then "
+    "it is not read"
+)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +31,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     """Who answers."""
     state: State
-    """`paused`: it is not read for now; `ended`: what was wanted of it is read. Both as its entry says."""
+    """`paused`: it is not read for now; `ended`: what was wanted of it is read; `retired`: it is gone, and called once a day; `forgotten`: not read, and its checkpoint removed. Both as its entry says. `is looked up`: it waits until it is known
+    what of it stands in the activities topic, as it was rewound to publish what is missing.
+    """
     sources: tuple[Source, ...] = ()
     """Who names it, the strongest first."""
     entry: WatchEntry | None = None
@@ -45,17 +56,23 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 def standing_in(owned: Owned, customer_id: CustomerId, told: Standing, busy: Busy | None, now: float) -> Standing:
     """How a customer stands in a partition that is ours and restored. What every customer's standing tells is `told` already."""
     customer, entry = owned.customers.get(customer_id), told.entry
+    if entry is not None and entry.forget:
+        return replace(told, state="forgotten")
     if customer is None or entry is None:
         return replace(told, state="not watched")
     told = replace(told, failures=customer.failures, error=customer.error)
     if busy is not None:
         return replace(told, state=busy)
+    if customer_id in owned.lookups:
+        return replace(told, state="is looked up", error=TOO_MUCH if owned.lookups.refused(customer_id) else told.error)
     if has_ended(entry, customer.checkpoint):
         return replace(told, state="ended")
     if entry.paused:
         return replace(told, state="paused")
     due, before, at = next_call(owned, customer_id, now)
     state: State = "waits" if customer.walk is None or due is not None else "has more pages"
+    if customer.checkpoint is not None and customer.checkpoint.life.retired_at is not None:
+        state = "retired"
     return replace(told, state=state, due=due, calls_before=before, next_call_at=max(at, told.paused_until or at))
 
 

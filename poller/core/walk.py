@@ -77,10 +77,11 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 def begun(going: Walk | None, base: Checkpoint | None, start: Checkpoint, filters: tuple[tuple[str, str], ...], now: float) -> Walk:
     """The walk that is under way, or a new one: also where it asks for something else than is wanted now, or where, with nothing committed of it
-    (`base`), it is to start earlier.
+    (`base`), it is to start earlier, or where a replay begins.
     """
-    if going is None or going.filters != filters or (base is None and going.low_ms > start.cursor_ms):
-        return Walk(sent=now, low_ms=start.cursor_ms, filters=filters)
+    replay = None if start.replay is None else start.replay.rewind.id
+    if going is None or going.filters != filters or going.replay != replay or (base is None and going.low_ms > start.cursor_ms):
+        return Walk(sent=now, low_ms=start.cursor_ms, filters=filters, replay=replay)
     return going
 
 

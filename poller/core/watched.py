@@ -10,18 +10,19 @@ What an entry means for one customer is here too: whether it is to be read, and 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Literal, get_args
 
 import msgspec
 
+from poller.core import replay
 from poller.core.owned import Customer, Owned
 from poller.core.ownership import partition_of
 from poller.model import PLAIN, Checkpoint, CustomerId, WatchEntry
 
-Source = Literal["topic", "file", "setting"]
-"""The watch topic, POLLER_CUSTOMERS_FILE and POLLER_CUSTOMERS."""
+Source = Literal["topic", "file", "setting", "all"]
+"""The watch topic, POLLER_CUSTOMERS_FILE and POLLER_CUSTOMERS; and POLLER_WATCH=all, of which the watch topic tells whom it has found."""
 
 STRONGEST_FIRST: tuple[Source, ...] = get_args(Source)
 CONFIGURED: tuple[Source, ...] = ("file", "setting")
@@ -54,7 +55,11 @@ class Changed(msgspec.Struct, frozen=True):
 class Watched:
     """See the top of this file."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, found_count: bool = False) -> None:
+        """`found_count`: whether they are watched whom nobody names, but the topic says that they were found."""
+        self._found_count = found_count
+        self.found_customers = 0
+        """Who was found, whoever else names them."""
         self._said: dict[CustomerId, Said] = {}
         self._partitions = 0
         self._by_partition: dict[int, dict[CustomerId, None]] = {}
@@ -80,6 +85,15 @@ class Watched:
     def sources(self, customer: CustomerId) -> tuple[Source, ...]:
         """Who names it, the strongest first."""
         return tuple(source for source, _ in self._said.get(customer, ()))
+
+    def found_as(self, customer: CustomerId) -> WatchEntry | None:
+        """How the topic says that it was found; `None`: it does not."""
+        said = self._said.get(customer)
+        return said[-1][1] if said and _is_found(said) else None
+
+    def found(self) -> Iterator[tuple[CustomerId, WatchEntry]]:
+        """Whoever was found, and how the topic says so."""
+        return ((customer, said[-1][1]) for customer, said in self._said.items() if _is_found(said))
 
     def of(self, partition: int) -> Collection[CustomerId]:
         """The watched customers of a partition."""
@@ -142,7 +156,10 @@ class Watched:
 
     def _with(self, before: Said, source: Source, entry: WatchEntry | None) -> Said:
         said = [one for one in before if one[0] != source]
-        if entry is not None:
+        if source == "topic":
+            said = [one for one in said if one[0] != "all"]  # the two share one record
+            source = "topic" if entry is None or entry.found is None else "all"
+        if entry is not None and (source != "all" or self._found_count):
             said.append((source, entry))
             said.sort(key=lambda one: STRONGEST_FIRST.index(one[0]))
         after = tuple(said)
@@ -157,6 +174,7 @@ class Watched:
             del self._said[customer]
         if self._partitions > 1 and bool(before) != bool(after):
             self._index(customer, bool(after))
+        self.found_customers += _is_found(after) - _is_found(before)
         configured = _configured(before), _configured(after)
         if configured[0] != configured[1]:
             for entry in configured:
@@ -168,6 +186,10 @@ class Watched:
             customers[customer] = None
         else:
             del customers[customer]
+
+
+def _is_found(said: Said) -> bool:
+    return bool(said) and said[-1][0] == "all"
 
 
 def _configured(said: Said) -> WatchEntry | None:
@@ -185,7 +207,8 @@ def _digest(customer: CustomerId, entry: WatchEntry) -> int:
 
 def has_ended(entry: WatchEntry, checkpoint: Checkpoint | None) -> bool:
     """Whether all that is wanted of the customer has been read."""
-    return entry.until_ms is not None and checkpoint is not None and checkpoint.cursor_ms >= entry.until_ms
+    read = entry.until_ms is not None and checkpoint is not None and checkpoint.cursor_ms >= entry.until_ms
+    return read and replay.ordered(entry, checkpoint) is None
 
 
 def filters_of(entry: WatchEntry) -> tuple[tuple[str, str], ...]:
@@ -202,16 +225,27 @@ def settle(owned: Owned, customer_id: CustomerId, entry: WatchEntry | None, *, b
     """
     customer = owned.customers.get(customer_id)
     checkpoint = None if customer is None else customer.checkpoint
-    if entry is None or entry.paused or has_ended(entry, checkpoint):
+    if entry is None or entry.forget or entry.paused or has_ended(entry, checkpoint):
         if customer is not None and customer_id in owned.schedule:
             owned.schedule.remove(customer_id)
             customer.scheduled = False
-        if entry is None and checkpoint is None and not busy:
+        if (entry is None or entry.forget) and checkpoint is None and not busy:
             owned.customers.pop(customer_id, None)  # there is nothing to go on from
+        owned.lookups.drop(customer_id)
         return None
     if customer is None:
         customer = owned.customers[customer_id] = Customer(None)
+    if customer.scheduled:
+        customer.scheduled = not _taken_away(owned, customer_id, entry, checkpoint)
     if customer_id not in owned.schedule:
         owned.schedule.add(customer_id, None if checkpoint is None else checkpoint.rates, customer.last_read)
     owned.schedule.weigh(customer_id, entry.weight)
     return customer
+
+
+def _taken_away(owned: Owned, customer_id: CustomerId, entry: WatchEntry, checkpoint: Checkpoint | None) -> bool:
+    """Whether it stands in the schedule no longer, as it was rewound: it is not its turn that counts now, and it may have to be looked up first."""
+    if owned.lookups.lacks(customer_id, replay.current(entry, checkpoint)):
+        owned.schedule.remove(customer_id)
+        return True
+    return replay.ordered(entry, checkpoint) is not None and owned.schedule.withdraw(customer_id)

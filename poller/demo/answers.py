@@ -130,10 +130,17 @@ def page_body(listing: Listing, entries: list[bytes], successor: bool) -> bytes:
     return b'{"object":"list","data_ref":"data","data":[' + b",".join(entries) + b"]" + after
 
 
-def customers_body(changed: list[tuple[int, Customer]], total: int) -> bytes:
-    """`{object, data_ref, customers, total}`: customers with when each was last changed, in microseconds."""
+def customers_body(changed: list[tuple[int | None, Customer]], total: int) -> bytes:
+    """`{object, data_ref, customers, total}`: customers with when each was last changed, in microseconds; `None`: never."""
     entries = [
-        {"id": customer.id, "source_id": customer.source_id, "updated_at": instant.format(at_us // 1000), "object": "customer"}
+        {
+            "id": customer.id,
+            "source_id": customer.source_id,
+            "metadata": customer.metadata,
+            "created_at": instant.format(customer.created_at_us // 1000),
+            "updated_at": None if at_us is None else instant.format(at_us // 1000),
+            "object": "customer",
+        }
         for at_us, customer in changed
     ]
     return msgspec.json.encode({"object": "list", "data_ref": "customers", "customers": entries, "total": total})

@@ -44,7 +44,7 @@ from poller.demo.objects import Customer
 from poller.demo.options import SimulatorOptions, check
 from poller.demo.parameters import Endpoint, list_query
 from poller.demo.payloads import Shape, render
-from poller.demo.population import Population, Visits
+from poller.demo.population import SECOND_US, Population, Visits
 from poller.demo.quota import Granted, Verdict, calls_in_window_max
 from poller.demo.readings import Listing, Refused, Stored, list_activities
 from poller.demo.truth import Expected, Measure, Start, Truth, expected
@@ -146,7 +146,8 @@ class Simulator:
     def find(self, customer_id: str) -> Customer | None:
         """The customer of this id, Voucherify's or the source's; `None` also once erased."""
         customer = self._people.get(customer_id)
-        return None if customer is None or customer.id in self._erased else customer
+        there = customer is not None and customer.id not in self._erased and customer.created_at_us <= self.clock() * SECOND_US
+        return customer if there else None
 
     def name_of(self, customer: Customer) -> str:
         return customer.id if self.options.customer_ids == "voucherify" else customer.source_id
@@ -215,13 +216,20 @@ class Simulator:
             return route_not_found(request) if self.options.accepts == "token" else None
         return self._route_problem(request) or FORBIDDEN.get(self.options.permission)
 
-    def _customers(self, request: Request) -> Answer:
-        """Who was changed after an instant; all of them are looked through, as nobody asks for it often."""
+    def _customers(self, request: Request, arrival: Arrival) -> Answer:
+        """Who was changed, or created, after an instant; all of them are looked through, as nobody asks for it often."""
         query, now = list_query("activities", request.parameters), self.clock()
         since = query.starting_after_us or 0
-        there = [customer for customer in self.population.customers if customer.id not in self._erased]
+        there = [customer for customer in self.population.customers if self.find(customer.id) is customer]
+        if query.order in {"created_at", "-created_at"}:
+            by_id = {customer.id: customer for customer in there}
+            created = [Stored(one.id, "customer", one.created_at_us, one.created_at_us / SECOND_US) for one in there]
+            created.sort(key=lambda one: one.created_at_us)
+            listed = list_activities(created, query, self.options.readings, now, arrival.number).activities
+            return Answer(200, customers_body([(self._updated_at_us(by_id[one.id], now), by_id[one.id]) for one in listed], len(there)))
+        changed: list[tuple[int | None, Customer]]
         changed = [(at, customer) for customer in there if (at := self._updated_at_us(customer, now)) is not None and at > since]
-        changed.sort(key=lambda change: change[0])
+        changed.sort(key=lambda change: change[0] or 0)
         return Answer(200, customers_body(changed[: query.limit], len(changed)))
 
     def _updated_at_us(self, customer: Customer, now: float) -> int | None:
@@ -268,7 +276,7 @@ class Simulator:
                 raise Problem(*ERRORS[fault.choice % len(ERRORS)])
             if is_token_route(request):
                 return token_answer(self.tokens, request, self.options, self.clock())
-            return self._customers(request) if is_customers_route(request) else self._page(request, arrival, fault)
+            return self._customers(request, arrival) if is_customers_route(request) else self._page(request, arrival, fault)
         except Refused as refused:
             return bad_request(str(refused)).answer(arrival.request_id)
         except Problem as problem:

@@ -40,6 +40,13 @@ class Customer(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     source_id: str
+    created_at_us: int = 0
+    """Before, it does not exist."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """By its id, so that it stays the same."""
+        return {"tier": ("bronze", "silver", "gold")[sum(self.id.encode()) % 3]}
 
 
 def event_source(random: Random) -> dict[str, Any]:

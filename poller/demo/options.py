@@ -52,6 +52,8 @@ class SimulatorOptions:
 
     seed: Annotated[int, customer("Everything random follows from it.")] = 1
     customers: Annotated[int, customer("How many customers there are.")] = 50
+    arriving_customers: Annotated[int, customer("How many of them, the last ones, are created only once the simulation runs.")] = 0
+    arriving_seconds: Annotated[float, customer("Within how long, evenly.")] = 3600.0
     customer_ids: Annotated[
         Literal["voucherify", "source"], customer("Which id of a customer the lists of customers and the truth give; calls may use both.")
     ] = "voucherify"
@@ -149,6 +151,8 @@ BOUNDS: tuple[tuple[str, tuple[str, ...], Callable[[float], bool]], ...] = (
         "at least 0",
         (
             "history_seconds",
+            "arriving_customers",
+            "arriving_seconds",
             "late_seconds_mean",
             "late_seconds_max",
             "large_bytes",

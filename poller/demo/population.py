@@ -110,7 +110,10 @@ class Visits:
         self.options = options
         self.origin = started_at - options.history_seconds
         self.frozen_at = math.inf
-        self.customers: Sequence[Customer] = tuple(make_customer(options.seed, index) for index in range(options.customers))
+        self.customers: Sequence[Customer] = tuple(
+            make_customer(options.seed, index, round(created_at(options, index, started_at) * SECOND_US))
+            for index in range(options.customers)
+        )
         self._index = {customer.id: index for index, customer in enumerate(self.customers)}
         self._times = [iter(times) for times in process(options)]
         self._next = [next(times, math.inf) for times in self._times]
@@ -130,7 +133,8 @@ class Visits:
 
     def _make(self, index: int, customer: Customer) -> None:
         at = self.origin + self._next[index] * self._minute_seconds
-        for activity in make_activities(self.options, customer, self._made[index], at):
+        there = at * SECOND_US >= customer.created_at_us
+        for activity in make_activities(self.options, customer, self._made[index], at) if there else ():
             insort(self._stored[index], activity, key=lambda activity: activity.created_at_us)
         self._made[index] += 1
         self._next[index] = next(self._times[index], math.inf)
@@ -175,10 +179,20 @@ def compression(options: SimulatorOptions) -> float:
     return options.activities_per_customer_minute * DAY_MINUTES / options.activities_per_customer_day
 
 
-def make_customer(seed: int, index: int) -> Customer:
+def make_customer(seed: int, index: int, created_at_us: int = 0) -> Customer:
     return Customer(
-        id=f"cust_{blake2b(f'{seed}/customer/{index}'.encode(), digest_size=12).hexdigest()}", source_id=f"shopper+{index}@example.com"
+        id=f"cust_{blake2b(f'{seed}/customer/{index}'.encode(), digest_size=12).hexdigest()}",
+        source_id=f"shopper+{index}@example.com",
+        created_at_us=created_at_us,
     )
+
+
+def created_at(options: SimulatorOptions, index: int, started_at: float) -> float:
+    """An hour after the one before, and all before anybody does anything; but for those who arrive."""
+    arriving = index - (options.customers - options.arriving_customers)
+    if arriving >= 0:
+        return started_at + (arriving + 1) / options.arriving_customers * options.arriving_seconds
+    return started_at - options.history_seconds + 3600.0 * (arriving - 1)
 
 
 def make_activities(options: SimulatorOptions, customer: Customer, ordinal: int, at: float) -> list[Stored]:
@@ -229,7 +243,8 @@ TYPES_BY_FREQUENCY = [TYPES[rank * 31 % len(TYPES)] for rank in range(len(TYPES)
 def draw_type(options: SimulatorOptions, random: Random) -> str:
     if random.random() < options.undocumented_type_rate:
         return random.choice(UNDOCUMENTED_TYPES)
-    return random.choices(TYPES_BY_FREQUENCY, TYPE_WEIGHTS)[0]
+    drawn = random.choices(TYPES_BY_FREQUENCY, TYPE_WEIGHTS)[0]
+    return "customer.updated" if drawn == "customer.deleted" else drawn  # whoever is deleted does nothing more
 
 
 def draw_lateness(options: SimulatorOptions, random: Random) -> float:

@@ -47,6 +47,9 @@ async def start(client: Client, settings: KafkaSettings) -> None:
         raise NoBroker(settings.bootstrap_servers, why.error, remedy, certain=certain) from why.error
 
 
+IsolationLevel = Literal["read_committed", "read_uncommitted"]
+
+
 class Unreachable(NamedTuple):
     """Why a broker cannot be used."""
 
@@ -115,9 +118,9 @@ async def admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def reader(settings: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(settings: KafkaSettings, isolation_level: IsolationLevel = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
     """The same of what `make_reader` makes."""
-    consumer = make_reader(settings)
+    consumer = make_reader(settings, isolation_level)
     try:
         await start(consumer, settings)
         yield consumer
@@ -178,13 +181,13 @@ def make_group_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
     )
 
 
-def make_reader(settings: KafkaSettings) -> AIOKafkaConsumer:
+def make_reader(settings: KafkaSettings, isolation_level: IsolationLevel = "read_committed") -> AIOKafkaConsumer:
     """Reads what was committed, from the beginning, in no group."""
     return AIOKafkaConsumer(
         **connection_arguments(settings),
         group_id=None,
         enable_auto_commit=False,
-        isolation_level="read_committed",
+        isolation_level=isolation_level,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_bytes=FETCH_BYTES,

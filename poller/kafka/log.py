@@ -11,7 +11,7 @@ For each owned partition of the checkpoint topic there is one transactional prod
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any
@@ -27,11 +27,12 @@ from poller.errors import LogRefused, LogUnavailable
 from poller.kafka import clients, membership, owners
 from poller.kafka.owning import check_ownership
 from poller.kafka.permissions import explained
+from poller.kafka.published import published
 from poller.kafka.record import Destination, Record, records_of
-from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere, restore
+from poller.kafka.restore import from_nothing, nothing_but_activities, ownership_elsewhere, refuse_moved, restore
 from poller.kafka.topics import Topics, prepare_topics, verify_topics
 from poller.kafka.workarounds import discard_producer, retrieving, tolerate_emptied_markers, wait_for_sends
-from poller.model import Batch, MembershipEvent, Ownership, Restored
+from poller.model import Batch, CustomerId, MembershipEvent, Ownership, Restored
 
 APPEND_SECONDS_MAX = 15.0
 """Below the transaction's own timeout, so that we know of it first."""
@@ -56,9 +57,11 @@ class KafkaLog:
 
     async def prepare(self) -> int:
         """Create or verify the topics; the number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
-        async with explained("preparing the topics", self._settings), clients.admin(self._settings) as admin:
-            with anyio.fail_after(PREPARE_SECONDS_MAX):
-                self._topics = await prepare_topics(admin, self._settings)
+        async with explained("preparing the topics", self._settings):
+            async with clients.admin(self._settings) as admin:
+                with anyio.fail_after(PREPARE_SECONDS_MAX):
+                    self._topics = await prepare_topics(admin, self._settings)
+            await refuse_moved(self._settings)
         return self._topics.checkpoint_partitions
 
     def join(self) -> AbstractAsyncContextManager[AsyncIterator[MembershipEvent]]:
@@ -69,6 +72,10 @@ class KafkaLog:
         """What the owners of all partitions commit about themselves, from now on. Raises `LogError`, as its iterator does."""
         assert self._topics is not None, "prepare() comes first"
         return owners.owners(self._settings, self._topics.checkpoint_partitions)
+
+    async def published(self, customers: Collection[CustomerId], since_ms: int) -> Mapping[CustomerId, Collection[str]]:
+        """The ids of what of these customers stands in the activities topic. Raises `LogError`."""
+        return await published(self._settings, customers, since_ms)
 
     @asynccontextmanager
     async def open(self, partition: int) -> AsyncIterator["KafkaWriter"]:
@@ -190,7 +197,8 @@ class KafkaWriter:
 
 def _put(record: Record, batch: BatchBuilder) -> bool:
     """Whether the batch has room for it. Its timestamp is now, the time of publication."""
-    return batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is not None
+    value = None if record.null else record.value
+    return batch.append(timestamp=None, key=record.key, value=value, headers=list(record.headers)) is not None
 
 
 @lru_cache(maxsize=CHOICES_KNOWN_MAX)

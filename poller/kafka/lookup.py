@@ -1,5 +1,8 @@
 """One customer's checkpoint, and who owns its partition: read for an operator, in no group, changing nothing."""
 
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -16,6 +19,8 @@ from poller.kafka.record import OWNERSHIP_KEY, Found, checkpoint_of, ownership_o
 from poller.kafka.restore import RESTORE_SECONDS_MAX, read_to_end
 from poller.kafka.workarounds import partitions_of, tolerate_emptied_markers
 from poller.model import Checkpoint, CustomerId, Ownership
+
+HEARD_WAIT_MS = 500
 
 
 class LookedUp(msgspec.Struct, frozen=True):
@@ -54,6 +59,48 @@ def looked_up(customer: CustomerId, partition: int, partitions: int, latest: dic
         ownership=None if owner is None else ownership_of({OWNERSHIP_KEY: _found(owner)}),
         owned_at=None if owner is None else owner.timestamp / 1000,
     )
+
+
+class Removals:
+    """Hears when checkpoints of some customers are removed."""
+
+    def __init__(self, reader: AIOKafkaConsumer, begun: dict[TopicPartition, int], kept: frozenset[CustomerId]) -> None:
+        self.kept = kept
+        """Those that there were when it began."""
+        self._reader = reader
+        self._begun = begun
+
+    async def heard(self, customers: Collection[CustomerId], seconds: float) -> frozenset[CustomerId]:
+        """Of whom a tombstone was written since this began; as soon as it is so of all, and after so long in any case. Raises what aiokafka raises."""
+        wanted = {customer.encode(): customer for customer in customers}
+        gone: set[CustomerId] = set()
+        self._reader.assign(list(self._begun))
+        for tp, offset in self._begun.items():
+            self._reader.seek(tp, offset)
+        with anyio.move_on_after(seconds):
+            while len(gone) < len(wanted):
+                for records in (await self._reader.getmany(timeout_ms=HEARD_WAIT_MS)).values():
+                    gone |= {wanted[record.key] for record in records if record.value is None and record.key in wanted}
+        return frozenset(gone)
+
+
+@asynccontextmanager
+async def removals(settings: KafkaSettings, customers: Collection[CustomerId]) -> AsyncIterator[Removals]:
+    """From now on. Raises `LogError`."""
+    tolerate_emptied_markers()
+    topic = settings.checkpoints_topic
+    async with explained(f"reading {topic}", settings), clients.reader(settings) as reader:
+        partitions = await _partitions(reader, topic)
+        tps: defaultdict[TopicPartition, set[bytes]] = defaultdict(set)
+        for customer in customers:
+            tps[TopicPartition(topic, partition_of(customer, partitions))].add(customer.encode())
+        begun: dict[TopicPartition, int] = {}
+        kept: set[bytes] = set()
+        with anyio.fail_after(RESTORE_SECONDS_MAX):
+            for tp, keys in tps.items():
+                kept |= (await _latest(reader, tp, keys)).keys()
+                begun[tp] = await reader.position(tp)
+        yield Removals(reader, begun, frozenset(customer for customer in customers if customer.encode() in kept))
 
 
 def _found(record: "ConsumerRecord[Any, Any]") -> Found:

@@ -13,15 +13,17 @@ What it does not: brokers of their own, partitions of the activities topic, comp
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
 import msgspec
 
+from poller.core.replay import PUBLISHED_IDS_MAX
 from poller.errors import Fenced, LogError, LogRefused, LogUnavailable
 from poller.kafka.owning import check_ownership
+from poller.kafka.published_ids import PublishedIds
 from poller.kafka.record import (
     OWNERSHIP_KEY,
     Destination,
@@ -35,7 +37,7 @@ from poller.kafka.record import (
     restored_of,
 )
 from poller.model import Assigned, Batch, Confirmed, CustomerId, MembershipEvent, Ownership, Rebalancing, Restored, WatchEntry
-from poller.watch_entry import decode, encode
+from poller.watch_entry import decode, encode, prevails
 
 APPEND_SECONDS_MAX = 15.0
 """How long a writer waits for its commit, as on Kafka."""
@@ -204,6 +206,7 @@ class MemoryKafka:
         self.watched: list[tuple[bytes, bytes | None]] = []
         """The records of the watch topic, oldest first, key and value: any producer may write to it."""
         self.watched_readable = True
+        self.published_ids_max = PUBLISHED_IDS_MAX
         self._deleted = False
         self._down_until = -math.inf
         self._random = random.Random(seed)  # noqa: S311  # a seeded play of failures, not cryptography
@@ -337,7 +340,7 @@ class MemoryKafka:
             self._log[record.topic].append((anyio.current_time(), record))
             if record.topic == "checkpoints":
                 assert record.partition == partition
-                self.put(partition, record.key, record.value)
+                self.put(partition, record.key, None if record.null else record.value)
 
     def latest(self, partition: int) -> dict[bytes, Found]:
         return dict(self._latest[partition])
@@ -422,6 +425,15 @@ class MemoryLog:
         check_ownership(found, self._application_id, self._source_url, self.kafka.partitions)
         yield MemoryWriter(self, partition, epoch, restored)
 
+    async def published(self, customers: Collection[CustomerId], since_ms: int) -> Mapping[CustomerId, Collection[str]]:
+        """The ids of what of these customers stands in the activities topic, since whenever. Raises `LogError`."""
+        del since_ms  # here nothing is deleted, and nothing takes long
+        await self._reach()
+        found = PublishedIds(customers, self.kafka.published_ids_max)
+        for record in self.kafka.read_committed("activities"):
+            found.take(dict(record.headers))
+        return found.ids
+
     @asynccontextmanager
     async def owners(self) -> AsyncIterator[AsyncIterator[tuple[int, Ownership]]]:
         """What the owners of all partitions commit about themselves, from now on."""
@@ -439,9 +451,15 @@ class MemoryLog:
                     assert record.partition is not None
                     yield record.partition, decode_ownership(record.value)
 
+    async def put_watched(self, changes: Mapping[CustomerId, WatchEntry | None]) -> None:
+        """To the watch topic, as `KafkaWatch.put`."""
+        await self._reach()
+        self.kafka.watch(changes)
+
     async def follow_watched(self, hear: Callable[[Mapping[CustomerId, WatchEntry | None], bool], None]) -> None:
         """The watch topic, as `KafkaWatch.follow` tells of it."""
         told = -1
+        known: dict[CustomerId, WatchEntry | None] = {}
         while True:
             try:
                 await self._reach()
@@ -451,7 +469,12 @@ class MemoryLog:
                 if told < len(self.kafka.watched) and self.kafka.watched_readable:
                     new = self.kafka.watched[max(0, told) :]
                     told = len(self.kafka.watched)
-                    hear({CustomerId(key.decode()): None if value is None else decode(value, False) for key, value in new}, True)
+                    changes: dict[CustomerId, WatchEntry | None] = {}
+                    for key, value in new:
+                        customer, entry = CustomerId(key.decode()), None if value is None else decode(value, False)
+                        if entry is None or prevails(entry, known.get(customer)):
+                            known[customer] = changes[customer] = entry
+                    hear(changes, True)
                 await anyio.sleep(WATCHED_HEARD_SECONDS)
 
     async def _reach(self) -> None:

@@ -100,6 +100,11 @@ def watch_needs(settings: KafkaSettings, *operations: Operation) -> tuple[Need, 
     return tuple(need for need in of_all if not operations or need.operation in operations)
 
 
+def published_needs(settings: KafkaSettings) -> tuple[Need, ...]:
+    """Beside `needs`, where a customer is rewound with `--missing-only`."""
+    return (Need("Read", "topic", settings.activities_topic, "which tells what of a rewound customer is missing"),)
+
+
 async def missing_permissions(admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Sequence[Need] | None = None) -> list[Need]:
     """Those of `wanted` (by default of `needs`) that this user has not. What a topic that is missing needs is known only in part. Raises what aiokafka raises.
 

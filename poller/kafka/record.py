@@ -19,6 +19,7 @@ import msgspec
 from poller.core.reshard import Moved, Preparing, Said, being_prepared, moved_to
 from poller.errors import CheckpointsMoved, LogRefused
 from poller.model import (
+    ALIVE,
     NO_IDS,
     Activity,
     Batch,
@@ -28,9 +29,13 @@ from poller.model import (
     Feed,
     Learned,
     Ledger,
+    Life,
+    Listing,
     Ownership,
     Rates,
+    Replay,
     Restored,
+    Rewind,
     Share,
 )
 
@@ -38,6 +43,9 @@ OWNERSHIP_KEY: Final = b"\townership"
 """No customer id begins with a tab, for none holds a control character; kcat shows it as white space and a word."""
 
 VERSION: Final = 1
+
+REPLAY_HEADER: Final = "replay"
+"""Of a record that is published again: the id of the replay. No watch entry's header has this name."""
 
 CHECKPOINT_BYTES_MAX: Final = 900_000
 """An encoded checkpoint stays below; the checkpoint topic must take records of this size."""
@@ -68,6 +76,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """What chooses its partition, by Kafka's murmur2 …"""
     partition: int | None = None
     """… unless it must go to this one."""
+    null: bool = False
+    """It has no value: a tombstone."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -95,11 +105,16 @@ def records_of(batches: Sequence[Batch], ownership: Ownership, to: Destination) 
 
 
 def _records_of_batch(batch: Batch, to: Destination) -> Iterator[Record]:
+    replayed = batch.checkpoint.replayed or ""
     for activity in batch.records:
-        yield activity_record(activity, batch.customer, to, batch.headers)
+        headers = (*batch.headers, (REPLAY_HEADER, replayed)) if activity.id in batch.again else batch.headers
+        yield activity_record(activity, batch.customer, to, headers)
     for letter in batch.dead_letters:
         yield dead_letter_record(letter, batch.customer, to.limits)
-    yield _to_own_partition(batch.customer.encode(), encode_checkpoint(batch.checkpoint), to)
+    if batch.removes:
+        yield Record(topic="checkpoints", key=batch.customer.encode(), value=b"", null=True, partition=to.partition)
+    else:
+        yield _to_own_partition(batch.customer.encode(), encode_checkpoint(batch.checkpoint), to)
 
 
 def _to_own_partition(key: bytes, value: bytes, to: Destination) -> Record:
@@ -126,7 +141,8 @@ def activity_record(activity: Activity, customer: CustomerId, to: Destination, h
         return record
     reason = f"too large: {size} bytes as a record, and the activities topic takes {limit} (max.message.bytes)"
     letter = DeadLetter(reason=reason, raw=activity.raw, created_at_ms=activity.created_at_ms)
-    return dead_letter_record(letter, customer, to.limits, id=activity.id, type=activity.type)
+    replay = {name: value for name, value in headers if name == REPLAY_HEADER}
+    return dead_letter_record(letter, customer, to.limits, id=activity.id, type=activity.type, **replay)
 
 
 def _cloud_event(activity: Activity, customer: CustomerId, source_url: str) -> Headers:
@@ -173,6 +189,24 @@ def size_bytes(record: Record) -> int:
 # ------------------------------------------------------------------------------------------------------------ checkpoints
 
 
+class _WrittenReplay(msgspec.Struct, frozen=True, omit_defaults=True, rename={"origin": "from"}):
+    id: str
+    origin: str | int
+    until: str | int
+    recent: dict[str, int] = {}
+    missing_only: bool = False
+    stalled: bool = False
+
+
+class _ReadReplay(msgspec.Struct, frozen=True, rename={"origin": "from"}):
+    id: str
+    origin: datetime | int
+    until: datetime | int
+    recent: dict[str, int] = {}
+    missing_only: bool = False
+    stalled: bool = False
+
+
 class _WrittenCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     v: int
     cursor: str | int
@@ -181,6 +215,9 @@ class _WrittenCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     baseline: str | int | None = None
     stepped: str | int | None = None
     rates: Rates | None = None
+    life: Life = ALIVE
+    replay: _WrittenReplay | None = None
+    replayed: str | None = None
 
 
 class _ReadCheckpoint(msgspec.Struct, frozen=True, gc=False):
@@ -191,6 +228,9 @@ class _ReadCheckpoint(msgspec.Struct, frozen=True, gc=False):
     baseline: datetime | int | None = None
     stepped: datetime | int | None = None
     rates: Rates | None = None
+    life: Life = ALIVE
+    replay: _ReadReplay | None = None
+    replayed: str | None = None
 
 
 class _WrittenOwnership(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -205,6 +245,7 @@ class _WrittenOwnership(msgspec.Struct, frozen=True, omit_defaults=False):
     ledger: Ledger
     learned: Learned = Learned()
     feed: Feed | None = None
+    listing: Listing | None = None
     share: Share | None = None
 
 
@@ -249,6 +290,9 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         baseline=None if checkpoint.baseline_ms is None else to_instant(checkpoint.baseline_ms),
         stepped=None if checkpoint.stepped_ms is None else to_instant(checkpoint.stepped_ms),
         rates=checkpoint.rates,
+        life=checkpoint.life,
+        replay=None if checkpoint.replay is None else _written_replay(checkpoint.replay),
+        replayed=checkpoint.replayed,
     )
     return _encoder.encode(written)
 
@@ -266,7 +310,19 @@ def decode_checkpoint(value: bytes) -> Checkpoint:
         baseline_ms=None if read.baseline is None else to_ms(read.baseline),
         stepped_ms=None if read.stepped is None else to_ms(read.stepped),
         rates=read.rates,
+        life=read.life,
+        replay=None if read.replay is None else _replay_of(read.replay),
+        replayed=read.replayed,
     )
+
+
+def _written_replay(replay: Replay) -> _WrittenReplay:
+    origin, until = to_instant(replay.rewind.from_ms), to_instant(replay.until_ms)
+    return _WrittenReplay(replay.rewind.id, origin, until, dict(replay.recent), replay.rewind.missing_only, replay.stalled)
+
+
+def _replay_of(read: _ReadReplay) -> Replay:
+    return Replay(Rewind(read.id, to_ms(read.origin), read.missing_only), to_ms(read.until), read.recent or NO_IDS, read.stalled)
 
 
 def encode_ownership(ownership: Ownership) -> bytes:
@@ -326,6 +382,7 @@ def _read(read: _WrittenOwnership) -> Ownership:
         ledger=read.ledger,
         learned=read.learned,
         feed=read.feed,
+        listing=read.listing,
         share=read.share,
     )
 

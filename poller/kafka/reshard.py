@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 import anyio
 import anyio.lowlevel
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, errors
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from msgspec.structs import replace
 
@@ -43,6 +44,7 @@ PREPARE_SECONDS_MAX = 60.0
 SEEN_SECONDS_MAX = 10.0
 """A commit returns before readers see it: so long it may take them."""
 SEEN_AGAIN_SECONDS = 0.05
+AGAIN_SECONDS = 0.2
 
 MARK_TRIES_MAX = 10
 """An owner that was fenced may come back before its partition is marked, and fence us."""
@@ -97,7 +99,7 @@ class Partition:
         return Stand(self.said(), len(self.values))
 
     async def read_on(self, settings: KafkaSettings) -> None:
-        """What was committed since the last time, up to now."""
+        """What was committed since the last time, up to now. With a reader of its own: one that has read before still waits for more to come."""
         async with clients.reader(settings) as reader:
             reader.assign([self.tp])
             if self._position is not None:
@@ -170,23 +172,20 @@ class Resharding:
         self._old: list[Partition] = []
         self._new: list[Partition] = []
         self._limits = Limits()
+        self._wanted: list[dict[bytes, bytes]] = []
         self._stopped = self._written = 0
 
     async def look(self, *, undo: bool = False) -> Outcome:
         """What would be done. Changes nothing. Raises `LogError`."""
         async with explained("looking at the topics", self._target, self._needs()):
-            await self._look()
-            if is_done(self.plan, self._said(self._old), self._stands(self._new)) and not undo:
-                return self._outcome("was moved already")
-            await self._refuse(undo)
-        return self._outcome("would be undone" if undo else "would be moved")
+            state = await self._looked(undo)
+        return self._outcome(state)
 
     async def run(self) -> Outcome:
         """Do it, or go on with it. Raises `LogError`; then to do the same again is to go on."""
-        outcome = await self.look()
-        if outcome.state == "was moved already":
-            return outcome
         async with _alone(), explained("resharding", self._target, self._needs()):
+            if await self._looked(undo=False) == "was moved already":
+                return self._outcome("was moved already")
             await self._prepare()
             async with writing(self._target, "reshard", self._limits) as writer:
                 await self._look_again()
@@ -197,14 +196,16 @@ class Resharding:
                 self._told("leaving old partitions", len(self._old), len(self._old))
                 calls_end_at = await self._stop_owners()
                 await self._copy(writer)
+                self._told("waiting for the last call", 0, 1)
                 await anyio.sleep_until(calls_end_at)
+                self._told("waiting for the last call", 1, 1)
                 await self._hand_over(writer)
         return self._outcome("moved")
 
     async def undo(self) -> Outcome:
         """Take it back, where no poller has owned a new partition. Raises `LogError`; then to do the same again is to go on."""
-        await self.look(undo=True)
         async with _alone(), explained("taking it back", self._target, self._needs()):
+            await self._looked(undo=True)
             await self._prepare()
             async with writing(self._target, "reshard", self._limits):  # whoever is at it must not go on
                 await self._look_again(undo=True)
@@ -220,18 +221,30 @@ class Resharding:
         """For the new topic, beside those for the old one."""
         return tuple(need for need in needs(self._target) if need.resource != "topic" or need.name == self.plan.to)
 
-    async def _refuse(self, undo: bool) -> None:
+    async def _looked(self, undo: bool) -> State:
+        """What may be done, by how the topics stand. Raises `LogRefused` where nothing may."""
+        await self._look()
+        if is_done(self.plan, self._said(self._old), self._stands(self._new)) and not undo:
+            return "was moved already"
+        self._refuse(undo)
+        await self._refuse_denied()
+        return "would be undone" if undo else "would be moved"
+
+    def _refuse(self, undo: bool) -> None:
         """Raises `LogRefused` where this cannot be done, or may not."""
         why = (reshard.refusal_to_undo if undo else reshard.refusal)(self.plan, self._stands(self._old), self._stands(self._new))
         if why is not None:
             raise LogRefused(why)
         twice = _twice(self._old)
         if twice is not None:
-            raise LogRefused(f"topic {self.plan.origin} holds {twice!r} in two partitions: delete the older of the two checkpoints")
+            raise LogRefused(f"topic {self.plan.origin} holds {twice!r} in two partitions: delete the one that is in the wrong one")
+
+    async def _refuse_denied(self) -> None:
+        """Raises `LogRefused` where this user may not do all of it; of a topic that is missing, that is known only in part."""
+        own = [need for need in needs(self._settings) if need.resource != "topic" or need.name == self.plan.origin]
+        new = [need for need in self._needs() if need.resource == "topic"]
         async with clients.admin(self._settings) as admin:
-            own = [need for need in needs(self._settings) if need.resource != "topic" or need.name == self.plan.origin]
-            missing = await missing_permissions(admin, self._settings, own)
-            missing += await missing_permissions(admin, self._target, [need for need in self._needs() if need.resource == "topic"])
+            missing = await missing_permissions(admin, self._settings, own) + await missing_permissions(admin, self._target, new)
         if missing:
             raise refusal_of(missing, self._settings, "resharding")
 
@@ -251,9 +264,8 @@ class Resharding:
         self._new = [Partition(self.plan.to, number) for number in range(self.plan.partitions)]
         for partition in (*self._old, *self._new):
             await partition.read_on(self._settings)
-        why = (reshard.refusal_to_undo if undo else reshard.refusal)(self.plan, self._stands(self._old), self._stands(self._new))
-        if why is not None:
-            raise LogRefused(why)
+        self._refuse(undo)
+        await self._refuse_denied()
 
     def _said(self, partitions: Iterable[Partition]) -> list[Said]:
         return [partition.said() for partition in partitions]
@@ -262,7 +274,7 @@ class Resharding:
         return [partition.stand() for partition in partitions]
 
     def _outcome(self, state: State) -> Outcome:
-        wanted = self._wanted()
+        wanted = self._wanted or self._divided()
         return Outcome(
             state=state,
             origin=self.plan.origin,
@@ -336,16 +348,17 @@ class Resharding:
     async def _stop_owners(self) -> float:
         """Tell the group's members that they are none; when the last call by what they were has been made, by the loop's clock.
 
-        A call needs a heartbeat that was answered less than half a session ago. Whoever joins anew finds the marks.
+        A call needs a heartbeat that was answered less than half a session ago. Whoever joins anew finds the marks. That there is no member (any
+        more) does not say that none has been told so only now, by another life of this.
         """
         async with clients.admin(self._settings) as admin:
             with anyio.fail_after(PREPARE_SECONDS_MAX):
-                self._stopped = await expel_members(admin, self._settings.application_id)
-        return anyio.current_time() + (self._settings.session_seconds / 2 if self._stopped else 0.0)
+                self._stopped = await _expelled(admin, self._settings.application_id)
+        return anyio.current_time() + self._settings.session_seconds / 2
 
     async def _copy(self, writer: Writer) -> None:
         """Only to where nobody has owned it yet."""
-        wanted = self._wanted()
+        wanted = self._wanted = self._divided()
         unowned = [partition for partition in self._new if not isinstance(partition.said(), Ownership)]
         changes = [change for partition in unowned for change in partition.changes_to(wanted[partition.tp.partition])]
         self._told("copying checkpoints", 0, len(changes))
@@ -356,8 +369,8 @@ class Resharding:
         for partition in unowned:
             await self._seen(partition, lambda: partition.values == wanted[partition.tp.partition])  # noqa: B023 - asked at once
 
-    def _wanted(self) -> list[dict[bytes, bytes]]:
-        """What is to stand in each new partition."""
+    def _divided(self) -> list[dict[bytes, bytes]]:
+        """What is to stand in each new partition. Takes seconds where there are very many."""
         wanted: list[dict[bytes, bytes]] = [{} for _ in range(self.plan.partitions)]
         for partition in self._old:
             for key, value in partition.values.items():
@@ -383,7 +396,7 @@ class Resharding:
         if partition.said() == self.plan.preparing:
             return
         async with writing(self._target, partition.tp.partition, self._limits) as writer:
-            await partition.read_on(self._target)
+            await partition.read_on(self._settings)
             why = reshard.used(self.plan, partition.said())
             if why is not None:
                 raise LogRefused(why)
@@ -398,6 +411,17 @@ class Resharding:
             value = None if said.ownership is None else encode_said(said.ownership)
             await writer.commit([(partition.tp, OWNERSHIP_KEY, value)])
             await self._seen(partition, lambda: partition.said() == said.ownership)
+
+
+async def _expelled(admin: AIOKafkaAdminClient, group: str) -> int:
+    """All members; how many there were. In a new cluster nobody coordinates yet, and in another one the coordinator may change."""
+    while True:
+        try:
+            return await expel_members(admin, group)
+        except errors.KafkaError as error:
+            if not error.retriable:
+                raise
+        await anyio.sleep(AGAIN_SECONDS)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from poller.config import KafkaSettings
+from poller.errors import CheckpointsMoved, LogRefused
 from poller.kafka import clients
 from poller.kafka.record import Found, Latest
 from poller.model import Ownership
@@ -20,6 +21,9 @@ RESTORE_SECONDS_MAX = 300.0
 
 RECORDS_AT_ONCE_MAX = 5000
 """Read between two turns of the loop, which must answer heartbeats meanwhile."""
+
+OFFSETS_OF_MARK = 10
+"""From the mark of a topic that was left to the end of its partition there is nothing but the marker of its transaction, and of some that were aborted."""
 
 WAIT_MS = 100
 """For more to come. Where nothing but aborted records is left nothing comes, and only the position tells that the end is reached."""
@@ -34,10 +38,32 @@ async def restore(settings: KafkaSettings, partition: int) -> Latest:
     return latest
 
 
-async def read_to_end(reader: AIOKafkaConsumer, tp: TopicPartition, take: "Callable[[ConsumerRecord[Any, Any]], None]") -> None:
-    """Every record that was committed, up to the last stable offset as it is when this is called."""
+async def refuse_moved(settings: KafkaSettings) -> None:
+    """Raises `CheckpointsMoved` where the topic was left (core/reshard.py), as far as its end tells, where that mark comes last.
+
+    Whoever starts with the settings of before is so refused before it joins the group, and fences who goes on with the new topic.
+    """
+    latest, tp = Latest(), TopicPartition(settings.checkpoints_topic, 0)
+    async with clients.reader(settings) as reader:
+        with anyio.fail_after(RESTORE_SECONDS_MAX):
+            await read_to_end(reader, tp, partial(take, latest), last=OFFSETS_OF_MARK)
+    try:
+        latest.ownership()
+    except CheckpointsMoved:
+        raise
+    except LogRefused:
+        pass  # whoever opens the partition says so, and tries again
+
+
+async def read_to_end(
+    reader: AIOKafkaConsumer, tp: TopicPartition, take: "Callable[[ConsumerRecord[Any, Any]], None]", *, last: int | None = None
+) -> None:
+    """Every record that was committed, up to the last stable offset as it is when this is called; or only those of its last offsets."""
     reader.assign([tp])
     end = (await reader.end_offsets([tp]))[tp]
+    if last is not None:
+        begin = (await reader.beginning_offsets([tp]))[tp]
+        reader.seek(tp, max(begin, end - last))
     while await reader.position(tp) < end:
         for records in (await reader.getmany(tp, timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE_MAX)).values():
             for record in records:

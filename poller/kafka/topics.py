@@ -1,5 +1,6 @@
 """The four topics: created where missing, verified where present, refused where something would be lost."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -150,6 +151,13 @@ async def prepare_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) ->
         limits=limits_of(settings, found),
         activities_partitions=partitions[settings.activities_topic],
     )
+
+
+async def retentions(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> dict[str, float]:
+    """How many seconds the topics of activities and dead letters keep what is written there (`inf`: for ever). Raises what aiokafka raises."""
+    found = await describe(admin, [one for one in wanted_topics(settings) if not one.compacted])
+    kept_ms = {name: int(configs["retention.ms"]) for name, configs in found.items()}
+    return {name: math.inf if ms < 0 else ms / 1000 for name, ms in kept_ms.items()}
 
 
 async def verify_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> None:

@@ -27,7 +27,7 @@ from poller.kafka.restore import RECORDS_AT_ONCE_MAX, RESTORE_SECONDS_MAX, read_
 from poller.kafka.topics import prepare_watch_topic, watch_topic_exists
 from poller.kafka.workarounds import discard_producer, partitions_of, retrieving, tolerate_emptied_markers
 from poller.model import CustomerId, WatchEntry
-from poller.watch_entry import decode, encode, to_customer
+from poller.watch_entry import decode, encode, prevails, to_customer
 
 FOLLOW_WAIT_MS = 1000
 CHANGES_AT_ONCE_MAX = 5000
@@ -69,6 +69,8 @@ class Reading:
     def __init__(self) -> None:
         self.changes: dict[CustomerId, WatchEntry | None] = {}
         self.ignored: dict[str, str] = {}
+        self.removed: set[CustomerId] = set()
+        """Whom a null value took out, and somebody found after that."""
 
     def take(self, record: "ConsumerRecord[Any, Any]") -> None:
         key = (record.key or b"")[:KEY_BYTES_SHOWN_MAX].decode(errors="replace")
@@ -79,12 +81,18 @@ class Reading:
             if record.value is not None:  # a null value is how somebody takes such a record away
                 self.ignored[key] = str(error)
             return
+        before = self.changes.get(customer)
+        if entry is not None and not prevails(entry, before):
+            return
+        if entry is not None and before is None and customer in self.changes:
+            self.removed.add(customer)
         self.changes[customer] = entry
 
     def forget(self) -> None:
         """What it holds may be the whole topic."""
         self.changes.clear()
         self.ignored.clear()
+        self.removed.clear()
 
     def watched(self) -> Watched:
         """Where everything was taken, from the topic's beginning."""
@@ -113,13 +121,21 @@ def learned(known: dict[CustomerId, WatchEntry], reading: Reading, whole: bool) 
     for chunk in read:
         if part is not None:
             yield part, False
-        part = {customer: entry for customer, entry in chunk if known.get(customer) != entry}
+        part = {
+            customer: entry for customer, entry in chunk if known.get(customer) != entry and (whole or _counts(customer, reading, known))
+        }
         for customer, entry in part.items():
             if entry is None:
                 known.pop(customer, None)
             else:
                 known[customer] = entry
     yield part or {}, True
+
+
+def _counts(customer: CustomerId, reading: Reading, known: Mapping[CustomerId, WatchEntry]) -> bool:
+    """Whether what was read of it takes the place of what is known."""
+    entry = reading.changes[customer]
+    return entry is None or customer in reading.removed or prevails(entry, known.get(customer))
 
 
 def _all_of(known: Mapping[CustomerId, WatchEntry], reading: Reading) -> Iterator[tuple[CustomerId, WatchEntry | None]]:
@@ -227,7 +243,7 @@ class KafkaWatch:
         wanted = watch_needs(self._settings)
         async with explained(f"preparing {self._tp.topic}", self._settings, wanted), clients.admin(self._settings) as admin:
             with anyio.fail_after(PREPARE_SECONDS_MAX):
-                return await prepare_watch_topic(admin, self._settings, create_missing=True)
+                return await prepare_watch_topic(admin, self._settings, create_missing=self._begun is False)
 
     async def read(self) -> Watched:
         """All of it. Raises `LogError`, also where the topic is missing."""

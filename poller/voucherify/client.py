@@ -17,13 +17,14 @@ import anyio
 import httpx
 
 from poller.errors import SettingsError, SourceError, Unreachable
-from poller.model import Changes, FeedCall, Fetch, Page, Response
+from poller.model import Changes, FeedCall, Fetch, ListCall, ListPage, Page, Response
 from poller.voucherify import wire
 from poller.voucherify.auth import Revealing, TokenAuth
 from poller.voucherify.body import ACCEPT_ENCODING
 from poller.voucherify.changes import decode_changes, feed_target
 from poller.voucherify.failures import TEXT_CHARACTERS_MAX, failure
 from poller.voucherify.headers import Ending, clean, ending, quota, server_time
+from poller.voucherify.listing import decode_list, list_target
 from poller.voucherify.oauth import OAuth, unanswered, without_token
 from poller.voucherify.received import body_of, error_body_of
 from poller.voucherify.route import Endpoint, target
@@ -102,6 +103,10 @@ class VoucherifySource:
         """The same for the change feed."""
         return await self.ask(feed_target(call))
 
+    async def fetch_list(self, call: ListCall) -> Response:
+        """The same for the list of customers."""
+        return await self.ask(list_target(call))
+
     async def ask(self, path: str, heard: Callable[[httpx.Headers], None] | None = None) -> Response:
         """The same for any path, with its query; `heard` is handed the headers of the answer, whatever its status."""
         request = self._request(path)
@@ -122,6 +127,10 @@ class VoucherifySource:
     def decode_changes(self, response: Response) -> Changes:
         """Raises `Undecodable`, and nothing else."""
         return decode_changes(response)
+
+    def decode_list(self, response: Response) -> ListPage:
+        """Raises `Undecodable`, and nothing else."""
+        return decode_list(response)
 
     def _request(self, path: str) -> httpx.Request:
         try:

@@ -30,7 +30,7 @@ from poller.demo.population import make_activity, make_customer
 from poller.demo.readings import Listing
 from poller.journal import Journal
 from poller.kafka.log import KafkaLog
-from poller.model import PAGE_ACTIVITIES_MAX, Changes, CustomerId, FeedCall, Fetch, Page, Response
+from poller.model import PAGE_ACTIVITIES_MAX, Changes, CustomerId, FeedCall, Fetch, ListCall, ListPage, Page, Response
 from poller.telemetry import Telemetry
 from poller.voucherify import wire
 from poller.worker import Worker
@@ -87,6 +87,12 @@ class Bodies:
 
     def decode_changes(self, response: Response) -> Changes:
         raise AssertionError("nobody reads the change feed here")
+
+    async def fetch_list(self, call: ListCall) -> Response:
+        raise AssertionError("nobody lists customers here")
+
+    def decode_list(self, response: Response) -> ListPage:
+        raise AssertionError("nobody lists customers here")
 
 
 class Silent:

@@ -59,7 +59,7 @@ async def test_a_failing_customer_is_shown_with_its_error(kafka: str, tmp_path: 
     async with one_error(), served(busy(customers=1)) as api, Deployment(kafka, api.url, ["unheard-of"], tmp_path) as pollers:
         poller = pollers.start()
         await poller.active()
-        await until(lambda: poller.count("customer_failed"), within_seconds=10)
+        await until(lambda: poller.count("customer_unknown"), within_seconds=10)
         shown = await inspected(poller, "unheard-of")
 
     assert shown["checkpoint"] is None

@@ -111,6 +111,20 @@ class LogContract:
         }
         assert [one.key for one in await world.committed("checkpoints")] == ["cust/é 1".encode(), OWNERSHIP_KEY]
 
+    async def test_what_stands_in_the_activities_topic_is_told_by_customer_with_all_that_was_ever_appended(self, world: World) -> None:
+        log = await prepared(world.log())
+        one, other, stranger = (CustomerId(name) for name in ("ü/1", "2", "3"))
+        before = await log.published([one], 0)
+        async with log.open(0) as writer:
+            for number in range(20):
+                batches = [batch(one, activity(f"a{number}")), batch(stranger, activity(f"c{number}"))]
+                await writer.append(batches, ownership(world))
+                found = await log.published([one, other], 1_714_564_800_000)
+
+                assert found == {one: {f"a{seen}" for seen in range(number + 1)}, other: set()}, "just committed"
+
+        assert before == {one: set()}
+
     async def test_nobody_has_owned_a_new_partition(self, world: World) -> None:
         log = await prepared(world.log())
 

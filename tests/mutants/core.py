@@ -10,12 +10,36 @@ WHATEVER_FAILS = (
 )
 WINDOWS = "tests/property/test_budget.py::test_no_window_holds_more_calls_than_the_limit_whatever_happens_to_its_owners"
 CYCLES = "tests/property/test_budget.py::test_no_cycle_holds_more_calls_than_its_cap_whatever_happens_to_its_owners"
+REPLAYS = "tests/simulation/test_replays.py"
 REWATCHED = "tests/simulation/test_watched.py::test_whoever_comes_and_goes_has_each_activity_published_once"
+LISTED = "tests/property/test_listing.py::test_everybody_is_found_or_a_gap_is_told_and_it_ends"
 SIMULATION = "tests/simulation/test_mutants.py::test_the_same_plans_without_a_mutant_satisfy_every_judge"
 
 Row = tuple[str, ...]
 
 ROWS: dict[str, tuple[Row, ...]] = {
+    "poller/core/listing.py": (
+        (
+            "the listing goes on before what it found is written",
+            "        new = sum(",
+            "        self._owned[call.partition].listing = listing\n        new = sum(",
+            f"{UNIT}/test_listing.py::test_the_position_moves_once_it_is_written_and_rides_with_the_commit",
+        ),
+        (
+            "who is shown late is not looked for",
+            "min(listing.newest_ms - 1, listing.look_ms - lookback_ms)",
+            "listing.newest_ms - 1",
+            f"{UNIT}/test_listing.py::test_the_next_look_begins_a_lookback_before_the_last_one_began_or_at_the_newest",
+            LISTED,
+        ),
+        (
+            "the next page begins after the newest",
+            "after_ms=newest_ms - 1, ended=False",
+            "after_ms=newest_ms, ended=False",
+            f"{UNIT}/test_listing.py::test_the_next_page_begins_just_before_the_newest_that_was_shown",
+            LISTED,
+        ),
+    ),
     "poller/core/cursor.py": (
         (
             "the time of the last request",
@@ -60,6 +84,32 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "return forgotten or is_ms < was_ms",
             "return False",
             f"{UNIT}/test_cursor.py::test_a_checkpoint_went_back_if_it_says_less_than_one_that_was_committed",
+        ),
+    ),
+    "poller/core/lifecycle.py": (
+        (
+            "who was deleted is retired before the last of it is in",
+            "elif complete_at is not None and cursor_ms >= deleted_ms + lookback_ms:",
+            "elif complete_at is not None:",
+            f"{UNIT}/test_lifecycle.py::test_it_is_read_as_all_others_until_its_last_activities_are_in",
+        ),
+        (
+            "a clock that is ahead removes checkpoints",
+            'return (None, "kept long enough") if clocks.earliest - since >= retention_seconds else None',
+            'return (None, "kept long enough") if clocks.latest - since >= retention_seconds else None',
+            f"{UNIT}/test_lifecycle.py::test_a_clock_that_is_ahead_removes_nothing",
+        ),
+        (
+            "a checkpoint is removed though its customer is watched again",
+            "if batch.why in NOT_OF_A_READ]",
+            "if False]",
+            f"{UNIT}/test_lifecycle.py::test_a_mark_or_removal_that_has_not_begun_to_be_committed_is_dropped_where_somebody_watches_the_customer_again",
+        ),
+        (
+            "a call that is under way brings a forgotten customer back",
+            "            self._in_flight[customer_id] = replace(fetch, base=NO_CHECKPOINT)\n",
+            "            pass\n",
+            f"{UNIT}/test_lifecycle.py::test_a_call_that_is_under_way_comes_to_nothing",
         ),
     ),
     "poller/core/dedupe.py": (
@@ -115,7 +165,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "what is known is read again",
-            "if happened_ms is not None and is_known(customer.checkpoint, happened_ms, self._lookback_ms):",
+            "if is_known(customer.checkpoint, happened_ms, self._lookback_ms):",
             "if happened_ms is None:",
             f"{UNIT}/test_hints.py::test_a_known_hint_takes_nothing",
         ),
@@ -347,6 +397,39 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "max(self.entry.until_ms, (remember_until_ms or 0) + 1)",
             "self.entry.until_ms",
             f"{UNIT}/test_watching.py::test_what_had_happened_before_the_start_is_not_published_though_an_until_is_taken_away",
+        ),
+    ),
+    "poller/core/replay.py": (
+        (
+            "what a replay had published for the first time is new to the next one",
+            "until_ms, recent = max(until_ms, checkpoint.replay.until_ms), {**checkpoint.replay.recent, **recent}",
+            "pass",
+            f"{UNIT}/test_replay.py::test_another_rewind_takes_the_place_of_the_one_under_way",
+        ),
+        (
+            "what had been published after the cursor is new to a replay",
+            "    return before or dedupe.key_of(entry) in replay.recent",
+            "    return before",
+            f"{UNIT}/test_replay.py::test_what_was_created_since_the_date_is_published_again_and_what_is_new_is_new",
+            f"{REPLAYS}::test_whatever_is_rewound_and_whoever_dies_what_is_new_is_published_once_without_the_header",
+        ),
+        (
+            "a replay is over with any read that ends",
+            "    if ended and not more:",
+            "    if ended:",
+            f"{UNIT}/test_replay.py::test_it_goes_on_after_a_read_that_ended_before_and_at_once_where_that_one_went_as_far_as_it_was_shown",
+        ),
+        (
+            "what is known for one rewind serves any other",
+            "(found is None or found[0] != rewind.id)",
+            "found is None",
+            f"{UNIT}/test_replay.py::test_what_is_known_is_forgotten_where_it_is_paused_and_where_the_rewind_before_counts_again",
+        ),
+        (
+            "a replay that comes no further is gone on with at once",
+            "(checkpoint.cursor_ms < replay.until_ms and not replay.stalled)",
+            "checkpoint.cursor_ms < replay.until_ms",
+            f"{UNIT}/test_replay.py::test_a_replay_is_gone_on_with_at_once_unless_it_is_stalled",
         ),
     ),
     "poller/core/placing.py": (

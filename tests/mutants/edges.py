@@ -202,9 +202,17 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "a restore reads what was not committed",
-            'isolation_level="read_committed",',
+            "isolation_level=isolation_level,",
             'isolation_level="read_uncommitted",',
             f"{CONTRACT}::test_a_transaction_that_was_left_open_leaves_nothing",
+        ),
+    ),
+    "poller/kafka/published.py": (
+        (
+            "what is not committed yet is not waited for",
+            "ends = await looking.end_offsets(partitions)",
+            "ends = await reader.end_offsets(partitions)",
+            "tests/integration/test_rewind.py::test_what_was_written_and_is_not_committed_yet_is_waited_for",
         ),
     ),
     "poller/kafka/workarounds.py": (

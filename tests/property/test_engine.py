@@ -57,7 +57,7 @@ class Engines(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.group = Group(self.partitions, self.calls_limit)
+        self.group = self.make_group()
         for number, customer in enumerate(CUSTOMERS):
             self.group.create(customer, number * 2, late=0.0)
         for partition in range(self.partitions):
@@ -65,6 +65,9 @@ class Engines(RuleBasedStateMachine):
         for index in (0, 1):
             self.group.confirm(index)
             self.group.turn(index)
+
+    def make_group(self) -> Group:
+        return Group(self.partitions, self.calls_limit)
 
     @rule(seconds=st.sampled_from((0.01, 0.3, 0.3, 1.0, 2.0, 4.0, 11.0, 70.0)))
     def time_passes(self, seconds: float) -> None:
@@ -159,7 +162,7 @@ class Engines(RuleBasedStateMachine):
 
     @rule(
         customers=st.sets(st.sampled_from(CUSTOMERS), min_size=1),
-        how=st.sampled_from(("as others", "paused", "until before", "until soon", "no longer")),
+        how=st.sampled_from(("as others", "paused", "until before", "until soon", "forget", "no longer", "no longer")),
     )
     def the_watch_topic_says(self, customers: set[Any], how: str) -> None:
         now_ms = round(self.group.now * 1000)
@@ -168,6 +171,7 @@ class Engines(RuleBasedStateMachine):
             "paused": WatchEntry(paused=True),
             "until before": WatchEntry(until_ms=now_ms - 10_000),
             "until soon": WatchEntry(until_ms=now_ms + 5_000),
+            "forget": WatchEntry(forget=True),
         }
         for customer in sorted(customers):
             self.group.say(customer, entries.get(how))

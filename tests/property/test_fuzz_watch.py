@@ -31,6 +31,7 @@ entries = st.builds(
     campaign_type=st.none() | text,
     campaign_id=st.none() | text,
     product_id=st.none() | text,
+    found=st.none() | text,
     headers=st.dictionaries(header_names, text.filter(lambda value: len(value.encode()) <= 256), max_size=8).map(
         lambda headers: tuple(sorted(headers.items()))
     ),

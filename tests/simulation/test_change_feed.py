@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cache
 
 import msgspec
 import pytest
 
 from poller.demo.answers import Answer, Request
+from poller.demo.api import moves_updated_at
 from tests.support import judges
 from tests.support.plan import CALM, Plan, options_of
 from tests.support.virtual_time import run_in_virtual_time
@@ -15,7 +17,7 @@ from tests.support.world import World
 
 PLAN = replace(
     CALM,
-    seed=3,
+    seed=4,
     hours=7.0,
     customers=100,
     replicas=1,
@@ -49,6 +51,17 @@ def mean_delay(world: World) -> float:
     return sum(delays) / len(delays)
 
 
+def moving(world: World) -> float:
+    """The share of activities that move their customer's `updated_at`."""
+    simulator, end = world.simulator, world.clock()
+    moves = [
+        moves_updated_at(simulator.options, one)
+        for name in simulator.population.customers
+        for one in simulator.population.activities(name, end)
+    ]
+    return sum(moves) / len(moves)
+
+
 def test_activities_that_move_updated_at_arrive_sooner_and_so_do_all_for_the_same_calls() -> None:
     without, told = without_feed(), life(PLAN)
     for world in (without, told):
@@ -57,18 +70,19 @@ def test_activities_that_move_updated_at_arrive_sooner_and_so_do_all_for_the_sam
     counters = told.all_processes[0].telemetry.counters
     print(f"{mean_delay(without):.0f} s without, {mean_delay(told):.0f} s with the feed: {counters.feed_calls} of {counters.calls} calls")
     assert len(told.simulator.calls) == pytest.approx(len(without.simulator.calls), rel=0.02)
-    assert mean_delay(told) <= 0.6 * mean_delay(without)
+    assert 0.55 <= moving(told) <= 0.65  # of activities; the simulator draws which types do
+    assert mean_delay(told) <= 0.5 * mean_delay(without)
     assert counters.feed_calls <= 0.21 * counters.calls
-    assert counters.activities_announced >= 0.5 * counters.activities_published
+    assert 0.6 * moving(told) <= counters.activities_announced / counters.activities_published <= 1.1 * moving(told)
 
 
 def all_changed(request: Request, answer: Answer) -> Answer:
-    """As if everybody had changed, over and over."""
+    """As if everybody had changed just now, over and over."""
     if request.segments != ("v1", "customers"):
         return answer
-    since = request.parameters["starting_after"]
-    entries = [{"id": name, "updated_at": since[:-2] + "9Z"} for name in NAMES]
-    return replace(answer, body=msgspec.json.encode({"object": "list", "data_ref": "customers", "customers": entries}))
+    changed_at = datetime.fromisoformat(request.parameters["starting_after"]) + timedelta(seconds=20)
+    entries = [{"id": name, "updated_at": changed_at.isoformat()} for name in NAMES]
+    return msgspec.structs.replace(answer, body=msgspec.json.encode({"object": "list", "data_ref": "customers", "customers": entries}))
 
 
 NAMES: list[str] = []
@@ -86,16 +100,21 @@ def test_what_the_feed_tells_of_another_replicas_customers_gets_to_it() -> None:
 
 
 def test_a_feed_that_is_always_wrong_costs_little() -> None:
-    plain = without_feed()
-    NAMES[:] = list(plain.simulator.customers)
-    wrong = life(PLAN, all_changed)
-    wrong.judge()
+    ratios = []
+    for seed in (3, 1):
+        plan = replace(PLAN, seed=seed)
+        plain = life(replace(plan, change_feed=False))
+        NAMES[:] = list(plain.simulator.customers)
+        wrong = life(plan, all_changed)
+        wrong.judge()
+        counters = wrong.all_processes[0].telemetry.counters
+        ratios.append(mean_delay(wrong) / mean_delay(plain))
+        print(f"seed {seed}: × {ratios[-1]:.3f} with a feed that is always wrong: {counters.feed_calls} of {counters.calls} calls")
+        assert wrong.all_processes[0].told.count("feed_failed") == 0
+        assert counters.hints_used > 20
+        assert counters.feed_calls <= 0.03 * counters.calls
 
-    counters = wrong.all_processes[0].telemetry.counters
-    print(
-        f"{mean_delay(plain):.0f} s without, {mean_delay(wrong):.0f} s with a feed that is always wrong: {counters.feed_calls} of {counters.calls} calls"
-    )
-    assert mean_delay(wrong) <= 1.08 * mean_delay(plain)  # 3 % of the calls are lost to it; the rest is the chance of one life
+    assert sum(ratios) / len(ratios) <= 1.05
 
 
 @pytest.mark.parametrize(

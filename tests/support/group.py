@@ -6,7 +6,7 @@ has said that it let go, or has not been heard of for a session. Whatever the en
 
 import math
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,13 +15,15 @@ from poller.core.ownership import partition_of
 from poller.core.policy import Policy
 from poller.demo.readings import Readings, Stored
 from poller.errors import Rejected, SourceError
-from poller.model import PLAIN, Checkpoint, Commit, CustomerId, Fetch, Ownership, Restored, Wait, WatchEntry
+from poller.model import PLAIN, Checkpoint, Commit, CustomerId, Fetch, Lookup, Ownership, Restored, Wait, WatchEntry
 from tests.support.history import Account, stored
 
 CUSTOMERS = tuple(CustomerId(f"cust_{i}") for i in range(7))
 LEASE_SECONDS = 5.0
 SESSION_SECONDS = 10.0
 LOOKBACK_SECONDS = 60.0
+RETENTION_SECONDS = 100.0
+DAY_SECONDS = 86_400.0
 CALLS_IN_FLIGHT_MAX = 3
 WINDOW_SECONDS = 60.0
 
@@ -67,10 +69,18 @@ class Group:
         """Who owns each partition, as the group sees it."""
         self.accounts = {customer: Account([], Readings(page_activities_max=6)) for customer in CUSTOMERS}
         self.published: Counter[str] = Counter()
+        """But for what is published again."""
+        self.topic: defaultdict[CustomerId, set[str]] = defaultdict(set)
+        """The ids that stand in the activities topic."""
         self.calls: list[float] = []
         self.watched = set(CUSTOMERS)
         self.said: dict[CustomerId, WatchEntry] = {}
         """By the watch topic."""
+        self.unwatched: dict[CustomerId, float] = {}
+        """Since when nobody watches these."""
+        self.forgotten: set[CustomerId] = set()
+        """Whose checkpoint was removed as they are to be forgotten, and who still are."""
+        self.removals = 0
         self.created = 0
         self.gaps = 0
         self.processes = [self.process(), self.process()]
@@ -84,6 +94,7 @@ class Group:
                 calls_window_seconds=WINDOW_SECONDS,
                 calls_in_flight_max=CALLS_IN_FLIGHT_MAX,
                 lease_seconds=LEASE_SECONDS,
+                checkpoint_retention_seconds=RETENTION_SECONDS,
             )
         )
         engine.partitioned(self.partitions)
@@ -104,6 +115,7 @@ class Group:
 
     def watch(self, watched: set[CustomerId]) -> None:
         self.watched = watched
+        self.note_watched()
         for process in self.processes:
             process.engine.watch(watched)
 
@@ -113,13 +125,19 @@ class Group:
             self.said.pop(customer, None)
         else:
             self.said[customer] = entry
+        self.forgotten.discard(customer)
+        self.note_watched()
         for process in self.processes:
             process.engine.watch_changed("topic", {customer: entry})
+
+    def note_watched(self) -> None:
+        unwatched = set(CUSTOMERS) - self.watched - self.said.keys()
+        self.unwatched = {customer: self.unwatched.get(customer, self.now) for customer in unwatched}
 
     def is_to_be_read(self, customer: CustomerId, checkpoint: Checkpoint | None) -> bool:
         entry = self.said.get(customer, PLAIN)
         ended = checkpoint is not None and entry.until_ms is not None and checkpoint.cursor_ms >= entry.until_ms
-        return (customer in self.watched or customer in self.said) and not entry.paused and not ended
+        return (customer in self.watched or customer in self.said) and not entry.paused and not entry.forget and not ended
 
     # What happens to a process.
 
@@ -176,6 +194,9 @@ class Group:
         if isinstance(order, Wait):
             assert order.until > self.now
             return False
+        if isinstance(order, Lookup):
+            self.look_up(index, order)
+            return True
         assert isinstance(order, Fetch) and self.now < process.lease_until, "a call without a lease"
         assert self.is_to_be_read(order.customer, order.base)
         assert order.partition == partition_of(order.customer, self.partitions)
@@ -183,6 +204,10 @@ class Group:
         self.calls.append(self.now)
         process.fetches.append(order)
         return True
+
+    def look_up(self, index: int, order: Lookup) -> None:
+        """What stands in the activities topic."""
+        self.processes[index].engine.looked_up(order, {customer: set(self.topic[customer]) for customer in order.customers})
 
     def answer(self, index: int, number: int) -> None:
         process = self.processes[index]
@@ -208,6 +233,13 @@ class Group:
         order = process.engine.commit(partition, self.now, at_once=at_once)
         if isinstance(order, Commit):
             process.commits[partition] = order
+            for batch in order.batches:
+                assert not batch.removes or self.may_be_removed(batch.customer), "removed though it is watched, or too soon"
+
+    def may_be_removed(self, customer: CustomerId) -> bool:
+        """As things are when a commit begins; what a process was told last is what was said last."""
+        to_be_forgotten = self.said.get(customer, PLAIN).forget
+        return to_be_forgotten or (customer in self.unwatched and self.now >= self.unwatched[customer] + RETENTION_SECONDS)
 
     def end_commit(self, index: int, partition: int, outcome: Outcome) -> None:
         process = self.processes[index]
@@ -227,10 +259,23 @@ class Group:
         log = self.log[commit.partition]
         for batch in commit.batches:
             assert log.checkpoints.get(batch.customer) == batch.base, "a batch built on another checkpoint"
+            if batch.removes:
+                self.remove(batch.customer)
+                continue
             log.checkpoints[batch.customer] = batch.checkpoint
             self.gaps += batch.gap
-            self.published.update(record.id for record in batch.records)
+            self.published.update(record.id for record in batch.new)
+            self.topic[batch.customer].update(record.id for record in batch.records)
         log.ownership = commit.ownership
+
+    def remove(self, customer: CustomerId) -> None:
+        """It starts afresh, if ever."""
+        self.log[partition_of(customer, self.partitions)].checkpoints.pop(customer, None)
+        self.removals += 1
+        if self.said.get(customer, PLAIN).forget:
+            self.forgotten.add(customer)
+        for activity in self.accounts[customer].activities:
+            self.published.pop(activity.id, None)
 
     def turn(self, index: int) -> None:
         """Everything that can be done now, without a fault."""
@@ -249,6 +294,8 @@ class Group:
 
     def check(self) -> None:
         assert all(times == 1 for times in self.published.values()), "published twice"
+        known = {customer for log in self.log for customer in log.checkpoints}
+        assert not self.forgotten & known, "brought back"
         for process in self.processes:
             self.check_engine(process.engine)
 
@@ -282,7 +329,9 @@ class Group:
         for partition in range(self.partitions):
             while not self.assign(0, partition):
                 self.now += SESSION_SECONDS
-        for _ in range(turns_max):
+        for turn in range(turns_max):
+            if turn % 200 == 199:
+                self.now += DAY_SECONDS  # whoever was unknown for long is tried once a day
             if self.missing() == set():
                 return
             for partition in list(self.processes[0].commits):
@@ -306,4 +355,4 @@ def places_in(engine: Engine, partition: int) -> list[CustomerId]:
     standing = [place.customer for place in schedule._freshness._places.values() if place.entry]
     scheduled = standing + list(schedule._pages) + list(schedule._backfills)
     in_flight = [customer for customer, fetch in engine._in_flight.items() if fetch.partition == partition]
-    return scheduled + in_flight + list(engine._held[partition].batches)
+    return scheduled + in_flight + list(engine._held[partition].batches) + list(engine._owned[partition].lookups._asked)

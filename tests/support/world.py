@@ -80,6 +80,7 @@ class Process:
         self.telemetry = Telemetry(self.told)
         self.worker = Worker(self.engine, self._source, self.log, self.clock, Journal(self.telemetry))
         self.worker.forward_by(self._forward)
+        self.worker.enter_by(self.log.put_watched)
 
     def _forward(self, hint: Hint) -> bool:
         """To all others, at once."""

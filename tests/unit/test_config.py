@@ -20,6 +20,7 @@ from poller.config import (
 )
 from poller.customers import read_customers
 from poller.errors import SettingsError
+from poller.matching import Match
 from poller.model import PLAIN, CustomerId, WatchEntry
 from poller.settings_reference import files, markdown_text, rows, stale, write
 
@@ -464,3 +465,25 @@ def test_every_default_that_is_shown_can_be_given() -> None:
 
 def test_every_setting_stands_in_the_reference_with_a_help() -> None:
     assert all(f"`{one.variable}`" in markdown_text() and one.meta.says.endswith(".") for one in DECLARED)
+
+
+def test_all_customers_are_watched_where_that_is_said_and_narrowed_by_patterns() -> None:
+    assert (loaded().watch_all, loaded(WATCH="listed").watch_all) == (None, None)
+    assert loaded(WATCH="ALL").watch_all == Match()
+    gold = loaded(WATCH="all", CUSTOMERS_MATCH="metadata.tier=gold, source_id=*@a.example")
+    assert gold.watch_all == Match((("metadata.tier", "gold"), ("source_id", "*@a.example")))
+    assert dict(start_report(gold))["POLLER_CUSTOMERS_MATCH"] == "metadata.tier=gold,source_id=*@a.example"
+
+
+def test_patterns_without_all_customers_are_refused() -> None:
+    said = "POLLER_CUSTOMERS_MATCH is given, but POLLER_WATCH is not `all`: set it, or leave POLLER_CUSTOMERS_MATCH out"
+
+    assert the_fault_with(CUSTOMERS_MATCH="source_id=*") == the_fault_with(CUSTOMERS_MATCH="source_id=*", WATCH="listed") == said
+    assert the_fault_with(WATCH="all", CUSTOMERS_MATCH="gold").startswith("POLLER_CUSTOMERS_MATCH='gold': should be patterns such as")
+
+
+def test_where_all_customers_are_watched_nobody_need_be_named() -> None:
+    environ = {name: value for name, value in REQUIRED.items() if name != "POLLER_CUSTOMERS"}
+
+    assert len(warnings(load(environ))) == 1
+    assert warnings(load(environ | {"POLLER_WATCH": "all"})) == []

@@ -3,12 +3,13 @@
 import pytest
 
 from poller.core.budget import CycleStands
+from poller.core.listing import Found
 from poller.core.watched import Changed
-from poller.errors import SettingsError, TokenRenewed
+from poller.errors import Forbidden, LogUnavailable, SettingsError, TokenRenewed
 from poller.journal import Journal
-from poller.model import Commit, CustomerId
+from poller.model import Batch, Checkpoint, Commit, CustomerId, ListCall, Listing, Replay, Rewind
 from poller.telemetry import Telemetry
-from tests.support.builders import order, ownership
+from tests.support.builders import activities, order, ownership
 from tests.support.world import Told
 
 
@@ -114,3 +115,62 @@ def test_a_cycle_is_told_at_each_tenth_when_it_is_used_up_and_when_the_next_begi
         "left": 99,
         "calls_per_minute": 0.012,
     }
+
+
+def found(*, new: int, gap: bool = False, whole: bool = False) -> Found:
+    return Found(ListCall(0, 7, 1.0), Listing(), Listing(gap=gap, whole=whole), {}, new)
+
+
+def test_what_the_listing_finds_is_counted_and_its_end_and_its_gaps_are_told() -> None:
+    said = Told()
+    telemetry = Telemetry(said)
+    journal = Journal(telemetry)
+    journal.customers_listed(found(new=100, gap=True), 1.0)
+    journal.customers_listed(found(new=5, whole=True), 2.0)
+
+    assert said.events == [("listing_gap", {"after_ms": 7}), ("customers_listed", {"found": 105})]
+    counters = telemetry.counters
+    assert (counters.calls, counters.list_calls, counters.customers_found, counters.listing_gaps) == (2, 2, 105, 1)
+
+
+def test_a_listing_that_fails_is_told_but_for_a_token() -> None:
+    said = Told()
+    telemetry = Telemetry(said)
+    journal = Journal(telemetry)
+    for error in (LogUnavailable("no broker"), Forbidden(), TokenRenewed()):
+        journal.listing_failed(error, 1.0, 0.0)
+
+    assert [name for name, _ in said.events] == ["listing_failed", "listing_failed", "token_renewed"]
+    assert (telemetry.counters.calls, telemetry.counters.list_calls, telemetry.counters.calls_failed) == (3, 3, 1)
+
+
+def test_a_replay_is_told_when_it_begins_and_when_it_is_done_and_is_nothing_of_freshness() -> None:
+    said, customer, read = Told(), CustomerId("a"), Checkpoint(100_000)
+    telemetry = Telemetry(said)
+    journal = Journal(telemetry)
+    going = Checkpoint(60_000, replay=Replay(Rewind("r1", 50_000), 100_000), replayed="r1")
+    over = Checkpoint(100_000, replayed="r1")
+    steps = (
+        Batch(customer, 0, None, read),
+        Batch(customer, 0, read, going, activities(51, 52), again=frozenset({"a51", "a52"})),
+        Batch(customer, 0, going, going),
+        Batch(customer, 0, going, over, activities(99, 101), again=frozenset({"a99"})),
+        Batch(customer, 0, over, Checkpoint(100_000, replay=None, replayed="r2")),
+    )
+    for batch in steps:
+        journal.committed(Commit(0, (batch,), ownership(), 0), 111, 111)
+    journal.looked_up({customer: {"a51", "a52"}}, [CustomerId("b")])
+
+    assert [(name, fields.get("replay") or fields.get("again")) for name, fields in said.events] == [
+        ("published", 2),
+        ("replay_begun", "r1"),
+        ("published", 1),
+        ("replay_done", "r1"),
+        ("replay_begun", "r2"),
+        ("replay_done", "r2"),
+        ("looked_up", None),
+        ("replay_refused", None),
+    ]
+    assert [fields["freshness_seconds"] for name, fields in said.events if name == "published"] == [59, 10]
+    counters = telemetry.counters
+    assert (counters.activities_published, counters.activities_replayed, counters.freshness.count) == (4, 3, 1)

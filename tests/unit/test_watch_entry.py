@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from poller.model import PLAIN, CustomerId, WatchEntry
+from poller.model import PLAIN, CustomerId, Rewind, WatchEntry
 from poller.watch_entry import HEADER_NAME, VALUE_BYTES_MAX, decode, decode_line, encode, encode_line, schema
 
 FULL = WatchEntry(
@@ -16,10 +16,14 @@ FULL = WatchEntry(
     campaign_id="camp_1",
     product_id="prod_1",
     headers=(("region", "eu"), ("tenant", "Ümläut & Söhne")),
+    replay=Rewind("r-1", 1_767_225_600_000, missing_only=True),
+    forget=True,
+    found="all",
 )
 WRITTEN = (
     '{"start":"2026-01-31T00:00:00.000Z","until":"2026-02-28T00:00:00.500Z","weight":2.5,"paused":true,"campaign_type":"LOYALTY_PROGRAM",'
-    '"campaign_id":"camp_1","product_id":"prod_1","headers":{"region":"eu","tenant":"Ümläut & Söhne"}}'
+    '"campaign_id":"camp_1","product_id":"prod_1","headers":{"region":"eu","tenant":"Ümläut & Söhne"},'
+    '"replay":{"id":"r-1","from":"2026-01-01T00:00:00.000Z","missing_only":true},"forget":true,"found":"all"}'
 ).encode()
 
 
@@ -59,7 +63,7 @@ def test_equal_entries_are_the_same_bytes_in_whatever_order_they_were_written() 
 def test_what_is_not_known_is_refused_where_it_is_entered_and_passed_over_where_it_is_read() -> None:
     assert refused(b'{"wieght":2}') == "has no field 'wieght': did you mean `weight`?"
     assert refused(b'{"x":2}') == (
-        "has no field 'x': there are start, until, weight, paused, campaign_type, campaign_id, product_id, headers"
+        "has no field 'x': there are start, until, weight, paused, campaign_type, campaign_id, product_id, headers, replay, forget, found"
     )
     assert decode(b'{"wieght":2,"of a later version":{"a":[1,{}]},"id":"cust_1","paused":true}', False) == WatchEntry(paused=True)
 
@@ -159,7 +163,7 @@ def test_the_schema_has_every_field_with_its_bounds_and_refuses_what_is_not_know
     value, line = schema()["$defs"]["WatchValue"], schema()["$defs"]["WatchLine"]
 
     assert list(value["properties"]) == [
-        field for field in re.findall(r'"([a-z_]+)":', WRITTEN.decode()) if field not in ("region", "tenant")
+        field for field in re.findall(r'"([a-z_]+)":', WRITTEN.decode()) if field not in ("region", "tenant", "id", "from", "missing_only")
     ]
     assert value["properties"] == {name: its for name, its in line["properties"].items() if name != "id"}
     assert (value["required"], line["required"]) == ([], ["id"])

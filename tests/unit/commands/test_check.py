@@ -3,7 +3,16 @@
 import anyio
 import pytest
 
-from poller.commands.check import STEPS, Finding, _api_findings, findings_of_failure, ownership_finding, replication_findings, topic_finding
+from poller.commands.check import (
+    STEPS,
+    Finding,
+    _api_findings,
+    findings_of_failure,
+    listing_findings,
+    ownership_finding,
+    replication_findings,
+    topic_finding,
+)
 from poller.config import KafkaSettings, Secret, Settings, VoucherifySettings
 from poller.errors import (
     CustomerUnknown,
@@ -23,6 +32,7 @@ from poller.errors import (
     Unreachable,
 )
 from poller.kafka.topics import Wanted
+from poller.matching import Match
 
 
 @pytest.mark.parametrize(
@@ -108,3 +118,12 @@ def test_where_the_settings_name_nobody_the_api_is_not_asked() -> None:
 
     (finding,) = anyio.run(_api_findings, settings)
     assert (finding.check, finding.ok, finding.said.split(":")[0]) == ("api", None, "not asked")
+
+
+def test_where_customers_cannot_be_listed_it_is_told_for_what_that_is_needed() -> None:
+    voucherify = VoucherifySettings(url="http://127.0.0.1:9", app_id=Secret("id"), app_token=Secret("token"))
+    settings = Settings(voucherify=voucherify, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9"), watch="all")
+
+    (finding,) = anyio.run(listing_findings, settings, Match())
+    assert (finding.check, finding.ok) == ("listing", False)
+    assert finding.said.startswith("POLLER_WATCH=all: customers cannot be listed: ")

@@ -14,7 +14,7 @@ from poller.commands.inspect import Inspected, admin_url, as_json, ask, lines
 from poller.config import KafkaSettings, Whereabouts
 from poller.core.standing import Standing
 from poller.kafka.lookup import LookedUp
-from poller.model import PLAIN, Checkpoint, CustomerId, WatchEntry
+from poller.model import PLAIN, Checkpoint, CustomerId, Replay, Rewind, WatchEntry
 from tests.support.builders import ownership
 
 NOW = 1_700_000_000.0
@@ -177,6 +177,25 @@ def test_instants_that_no_date_can_say_are_told_in_milliseconds() -> None:
     assert as_json(of)["checkpoint"]["recent"] == {"a": 10**15}
 
 
+def test_a_replay_is_told_while_it_is_under_way_and_when_it_is_done() -> None:
+    under_way = Checkpoint(1_000, replay=Replay(Rewind("r1", 500, missing_only=True), 2_000), replayed="r1")
+    whole = msgspec.structs.replace(under_way, replay=Replay(Rewind("r1", 500), 2_000))
+    done = Checkpoint(1_000, replayed="r1")
+    began, reached = "1970-01-01T00:00:00.500Z", "has come to 1970-01-01T00:00:01.000Z, and goes on to 1970-01-01T00:00:02.000Z"
+
+    assert [said(found(looked_up(checkpoint=one)))["replay"] for one in (under_way, whole, done)] == [
+        f"r1: under way: publishes again what is missing since {began}, {reached}",
+        f"r1: under way: publishes again everything since {began}, {reached}",
+        "r1: done",
+    ]
+    assert as_json(found(looked_up(checkpoint=under_way)))["checkpoint"]["replay"] == {
+        "id": "r1",
+        "from": began,
+        "until": "1970-01-01T00:00:02.000Z",
+        "missing_only": True,
+    }
+
+
 def test_as_json_it_is_the_same_as_values() -> None:
     live = standing(next_call_at=NOW + 1, calls_before=0)
 
@@ -195,6 +214,11 @@ def test_as_json_it_is_the_same_as_values() -> None:
             "recent": {"evcus_1": "2023-11-14T22:10:00.000Z"},
             "baseline": None,
             "stepped": None,
+            "deleted": None,
+            "retired": None,
+            "unwatched": None,
+            "replay": None,
+            "replayed": None,
         },
         "live": {
             "partition": 3,
@@ -281,7 +305,7 @@ async def test_the_admin_server_is_asked_for_the_very_id() -> None:
         asked.append(customer)
         return standing()
 
-    app = make_app(lambda: (True, ""), lambda: (True, ""), answer, lambda: None)
+    app = make_app(lambda: (True, ""), lambda: (True, ""), answer, dict)
 
     assert await ask("http://h", CUSTOMER, httpx.ASGITransport(app)) == (standing(), None)
     assert asked == [CUSTOMER]
@@ -290,7 +314,7 @@ async def test_the_admin_server_is_asked_for_the_very_id() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["", "a%00b"])
 async def test_an_id_that_cannot_be_is_refused(path: str) -> None:
-    app = make_app(lambda: (True, ""), lambda: (True, ""), lambda _: standing(), lambda: None)
+    app = make_app(lambda: (True, ""), lambda: (True, ""), lambda _: standing(), dict)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
         answer = await client.get(f"http://h/customers/{path}")
 

@@ -1,23 +1,27 @@
 """What `poller watch` makes of the topic and of the settings here, and how it tells."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from poller.cli import OK, UNUSABLE, WATCHED, run_command
-from poller.commands.watch_changes import Changed, added, as_json, changes_of, described, lines, paused, removed, summary
+from poller.commands.watch import rewind_of
+from poller.commands.watch_changes import Changed, added, as_json, changes_of, described, lines, paused, removed, rewound, summary
 from poller.config import load_sources
 from poller.customers import entries_in
+from poller.errors import SettingsError
 from poller.kafka.watch import Watched
-from poller.model import PLAIN, CustomerId, WatchEntry
+from poller.model import PLAIN, CustomerId, Rewind, WatchEntry
 from poller.watch_entry import decode, fields
 
 A, B, C = CustomerId("a"), CustomerId("b"), CustomerId("c")
 HEAVY, PAUSED = WatchEntry(weight=2.0), WatchEntry(paused=True)
 FULL = decode(
     b'{"start":"earliest","until":"2026-02-28T00:00:00Z","weight":2.5,"paused":true,"campaign_type":"LOYALTY_PROGRAM","campaign_id":"camp_1",'
-    b'"product_id":"prod_1","headers":{"region":"eu","tenant":"acme"}}',
+    b'"product_id":"prod_1","headers":{"region":"eu","tenant":"acme"},'
+    b'"replay":{"id":"r1","from":"2026-01-01T00:00:00Z"}}',
     True,
 )
 ROOT = Path(__file__).parents[3]
@@ -106,7 +110,7 @@ def test_each_customer_is_told_in_a_line_or_as_json_and_many_are_counted() -> No
 def test_an_entry_is_described_in_one_line() -> None:
     assert described(FULL) == (
         "start earliest, until 2026-02-28T00:00:00.000Z, weight 2.5, paused, campaign_type LOYALTY_PROGRAM, campaign_id camp_1, "
-        "product_id prod_1, headers region=eu tenant=acme"
+        "product_id prod_1, headers region=eu tenant=acme, replay id=r1 from=2026-01-01T00:00:00.000Z"
     )
     assert described(PLAIN) == ""
 
@@ -168,3 +172,68 @@ def test_the_documentation_names_every_command_and_every_field_and_its_entries_a
     assert [field for field in schema["$defs"]["WatchLine"]["properties"] if f"`{field}`" not in text] == []
     (listed,) = [block for block in text.split("```") if block.startswith("json\n")]
     assert entries_in(listed.removeprefix("json\n").encode())
+
+
+FOUND = WatchEntry(found="all")
+
+
+def test_an_entry_of_whom_was_found_is_the_users_once_it_is_paused() -> None:
+    assert outcomes(paused([A], Watched({A: FOUND}, {}), {}, True)) == [("a", "changed", PAUSED)]
+    assert outcomes(paused([A], Watched({A: FOUND}, {}), {}, False)) == [("a", "unchanged", FOUND)]
+
+
+def test_whoever_takes_out_whom_was_found_hears_that_this_does_not_last() -> None:
+    (one,) = removed([A], Watched({A: FOUND}, {}), {})
+
+    assert (one.outcome, one.entry) == ("removed", None)
+    assert one.note == "is found again once all are listed anew: `poller watch pause` lasts"
+
+
+REWIND = Rewind("r1", 1_767_225_600_000, missing_only=True)
+
+
+def test_who_is_rewound_keeps_the_rest_of_its_entry_and_who_is_named_elsewhere_gets_one_that_says_the_same() -> None:
+    named = {"POLLER_CUSTOMERS_FILE": {B: HEAVY}, "POLLER_CUSTOMERS": {B: PLAIN}}
+    changed = rewound([A, B, C], Watched({A: PAUSED}, {}), named, REWIND)
+
+    assert outcomes(changed) == [
+        ("a", "changed", WatchEntry(paused=True, replay=REWIND)),
+        ("b", "added", WatchEntry(weight=2.0, replay=REWIND)),
+        ("c", "added", WatchEntry(replay=REWIND)),
+    ]
+    assert [one.note for one in changed] == [
+        "replay=r1; is paused: begins when it is resumed",
+        "replay=r1; was not in the topic: the entry that it has there now counts, whatever POLLER_CUSTOMERS_FILE says",
+        "replay=r1; was not in the topic: the entry that it has there now counts, and no setting here names it: it is watched from now on, if it was not",
+    ]
+
+
+def test_a_rewind_is_ordered_once_each_time_and_goes_with_what_is_said_next() -> None:
+    again = rewound([A], Watched({A: WatchEntry(replay=REWIND)}, {}), {}, Rewind("r2", REWIND.from_ms))
+    (resumed,) = paused([A], Watched({A: WatchEntry(paused=True, replay=REWIND)}, {}), {}, False)
+
+    assert outcomes(again) == [("a", "changed", WatchEntry(replay=Rewind("r2", REWIND.from_ms)))]
+    assert resumed.entry == WatchEntry(replay=REWIND)
+    assert described(resumed.entry) == "replay id=r1 from=2026-01-01T00:00:00.000Z missing_only=True"
+
+
+def test_a_date_alone_is_midnight_and_each_rewind_has_an_id_of_its_own() -> None:
+    day, instant = rewind_of("2026-01-01", True), rewind_of("2026-01-01T01:00:00+01:00", False)
+
+    assert (day.from_ms, instant.from_ms, day.missing_only, instant.missing_only) == (REWIND.from_ms, REWIND.from_ms, True, False)
+    assert day.id != instant.id
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("yesterday", "--to='yesterday': should be a date-time with its zone"),
+        ("2026-01-01T00:00:00", "--to='2026-01-01T00:00:00': should be a date-time with its zone"),
+        ("2026-02-30", "--to='2026-02-30': should be"),
+        ("1969-12-31", "--to='1969-12-31': lies before 1970"),
+        ("9000-01-01", "--to='9000-01-01': lies ahead, so nothing would be published again"),
+    ],
+)
+def test_a_date_that_cannot_be_rewound_to_is_refused(to: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        rewind_of(to, False)

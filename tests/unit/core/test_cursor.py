@@ -5,8 +5,11 @@ import math
 import pytest
 
 from poller.core.cursor import ServerClock, advance, latest_server_time_ms, server_time_ms, start_now, went_back
-from poller.model import Checkpoint
+from poller.core.replay import begun
+from poller.model import Checkpoint, Rewind
 from tests.support.builders import activities, activity, checkpoint, dead_letter, page, walk
+
+REWIND = Rewind("r", 5_000)
 
 
 def test_nothing_is_known_of_the_server_before_its_first_page() -> None:
@@ -105,6 +108,11 @@ def test_a_start_before_all_time_is_the_beginning() -> None:
         (checkpoint(10, recent={"a": 12_000}), checkpoint(10), True),
         (checkpoint(10, recent={"a": 12_000}), checkpoint(10, recent={"a": 12_000, "b": 13_000}), False),
         (checkpoint(10, recent={"a": 12_000}), checkpoint(12.001), False),
+        (checkpoint(10, recent={"a": 12_000}), begun(checkpoint(10, recent={"a": 12_000}), REWIND), False),
+        (checkpoint(10, recent={"a": 12_000}), begun(checkpoint(10), REWIND), True),
+        (checkpoint(10), begun(checkpoint(9), REWIND), True),
+        (begun(checkpoint(10), REWIND), checkpoint(10, replayed="r"), False),
+        (checkpoint(10, replayed="r"), begun(checkpoint(10), REWIND), True),
     ],
 )
 def test_a_checkpoint_went_back_if_it_says_less_than_one_that_was_committed(

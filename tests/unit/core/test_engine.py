@@ -9,8 +9,9 @@ import pytest
 from poller.core import backoff
 from poller.core.budget import Cycle
 from poller.core.dedupe import RECENT_IDS_MAX
-from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, PAGES_AT_ONCE_MAX, PAGES_REMEMBERED, Engine
+from poller.core.engine import COMMIT_RECORDS_MAX, HELD_BYTES_MAX, HELD_PAGES_MAX, PAGES_REMEMBERED, Engine
 from poller.core.ownership import partition_of
+from poller.core.placing import PAGES_AT_ONCE_MAX
 from poller.core.policy import Policy
 from poller.core.walk import Way
 from poller.errors import (
@@ -414,7 +415,8 @@ def test_a_customer_that_is_no_longer_watched_is_not_called_and_goes_on_where_it
     assert order_of_reads(running, 2) == ["b", "b"]
     running.watch([A, B])
     again = fetch(running, NOW + 9)
-    assert (again.customer, again.base) == (A, batch.checkpoint)
+    assert again.base is not None and batch.checkpoint is not None
+    assert (again.customer, again.base.cursor_ms, again.base.recent) == (A, batch.checkpoint.cursor_ms, batch.checkpoint.recent)
 
 
 def test_a_customer_that_is_due_later_is_waited_for_though_one_stood_before_it_that_is_no_longer_watched() -> None:

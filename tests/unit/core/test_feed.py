@@ -133,7 +133,7 @@ def test_who_changed_is_read_next_and_what_that_brings_tells_what_the_feed_is_wo
     stands = commit(running, NOW + 2).ownership.feed
 
     assert batch is not None and stands is not None
-    assert (others, order.customer, batch.announced) == ([], C, True)
+    assert (others, order.customer) == ([], C)
     assert (stands.announced, stands.read_to_ms) == (2.0, round(NOW * 1000) + 1_000)
 
 
@@ -144,7 +144,30 @@ def test_a_read_that_nothing_had_prompted_says_nothing_of_the_feed() -> None:
     commit_all(running)
 
     assert batch is not None
-    assert (batch.announced, commit(running).ownership.feed) == (False, CALLED)
+    assert commit(running).ownership.feed == CALLED
+
+
+def merit(running: Engine, order: Fetch, *found: float) -> float:
+    """What the feed is credited, once these were found of a customer that it had named: what it did had happened a moment ago."""
+    running._feed.prompted({order.customer: round((NOW - 20) * 1000)})
+    running.page_received(order, page(*activities(*found), date=NOW + 60), NOW + 60)
+    commit_all(running, NOW + 60)
+    stands = commit(running, NOW + 60).ownership.feed
+    assert stands is not None
+    return stands.announced - CALLED.announced
+
+
+def test_whoever_is_read_in_turn_is_no_merit_of_a_feed_that_names_everybody() -> None:
+    running = engine(A, B, C)
+
+    assert merit(running, fetch(running), NOW - 20) == 0
+
+
+def test_what_happened_after_or_long_before_what_the_feed_told_is_no_merit_of_it() -> None:
+    running = engine(A, B, C, staleness_seconds_max=1e6)
+    running.hinted(C, NOW, round(NOW * 1000))
+
+    assert merit(running, fetch(running), NOW - 100, NOW - 70, NOW, NOW + 5) == 2
 
 
 def test_hints_at_watched_customers_of_other_owners_are_returned() -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from poller.core.engine import Engine
-from poller.core.hints import AGAIN_SECONDS, CREDIT_MAX, CREDIT_START, LOOKS_MAX, PENDING_MAX, PENDING_SECONDS, SHARE, is_known
+from poller.core.hints import AGAIN_SECONDS, CREDIT_MAX, CREDIT_START, LOOKS_MAX, PENDING_MAX, PENDING_SECONDS, SHARE, SPANS_MAX, is_known
 from poller.core.policy import Policy
 from poller.model import CustomerId, Ledger, Rates
 from tests.support.builders import activities, activity, checkpoint, page, restored
@@ -125,13 +125,36 @@ def test_after_the_second_look_it_is_let_go() -> None:
     assert (made.hints.used, made.hints.useful) == (2, 0)
 
 
-def test_a_hint_without_an_instant_is_looked_for_once_and_anything_new_makes_it_useful() -> None:
+def test_a_hint_without_an_instant_is_looked_for_once_and_earns_nothing() -> None:
     made = engine([HINTED, "other"])
     for found in ([], [NOW - 30]):
         made.hinted(HINTED, NOW)
         assert called(made, NOW, *found) == HINTED
 
-    assert (made.hints.used, made.hints.useful) == (2, 1)
+    assert (made.hints.used, made.hints.useful, made.hints.announced) == (2, 0, 0)
+
+
+def test_what_hints_had_announced_is_counted_whether_they_were_followed_or_not() -> None:
+    made = engine([HINTED, "other"])
+    for at in (NOW - 300, NOW - 100):
+        made.hinted(HINTED, NOW, round(at * 1000))
+    assert called(made, NOW, NOW - 310, NOW - 290, NOW - 250, NOW - 101) == HINTED
+    assert called(made, NOW + 30, NOW + 20) in (HINTED, "other")
+
+    assert made.hints.announced == 3
+
+
+def test_of_one_customer_only_so_many_announcements_are_remembered_and_only_of_so_many() -> None:
+    names = [f"c{number}" for number in range(PENDING_MAX + 1)]
+    made = engine(names)
+    for number in range(SPANS_MAX + 1):
+        made.hinted(HINTED, NOW, NOW_MS - 300_000 + 30_000 * number)
+    kept = made.hints._spans[HINTED]
+    for name in names:
+        made.hinted(CustomerId(name), NOW + 20_000, NOW_MS + 20_000_000)
+
+    assert kept == tuple(NOW_MS - 300_000 + 30_000 * number for number in range(1, SPANS_MAX + 1))
+    assert len(made.hints._spans) == PENDING_MAX
 
 
 def test_a_find_from_long_before_the_hint_is_not_what_was_announced() -> None:
@@ -233,14 +256,17 @@ def test_hints_that_are_right_are_all_followed() -> None:
     assert f"credit {CREDIT_MAX:.1f}" in repr(made.hints)
 
 
-def test_right_one_time_in_three_is_enough() -> None:
+def test_right_every_second_time_is_enough() -> None:
     made = engine([HINTED])
     for number in range(300):
         now = NOW + 400 * number
-        made.hinted(HINTED, now)
-        called(made, now, *([now - 1] if number % 3 == 0 else []))
+        right = number % 2 == 0
+        made.hinted(HINTED, now, round(now * 1000))
+        called(made, now, *([now - 1] if right else []))
+        if not right:
+            called(made, now + AGAIN_SECONDS)
 
-    assert (made.hints.used, made.hints.refused) == (300, 0)
+    assert (made.hints.used, made.hints.useful, made.hints.refused) == (450, 150, 0)
 
 
 def test_a_hint_that_brought_no_read_is_forgotten_in_time_and_then_another_counts() -> None:

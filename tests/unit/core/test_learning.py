@@ -82,9 +82,9 @@ def test_nothing_is_learned_of_who_is_no_longer_watched() -> None:
     batch = running.page_received(order, page(activity(NOW - 10), date=NOW), NOW)
     commit_all(running)
 
-    assert batch is not None
+    assert batch is not None and batch.checkpoint is not None
     assert (batch.records, batch.checkpoint.rates, batch.lesson) == (activities(NOW - 10), known.rates, NO_LESSON)
-    assert [batch.customer for batch in commit(running).batches] == []
+    assert [(batch.customer, batch.why) for batch in commit(running).batches] == [(A, "unwatched")]
 
 
 def test_nothing_is_learned_before_it_is_committed() -> None:

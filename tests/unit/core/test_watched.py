@@ -183,3 +183,31 @@ def test_its_calls_ask_for_the_filters_that_it_names() -> None:
         ("product_id", "prod_1"),
     )
     assert filters_of(WatchEntry(product_id="prod_1", weight=2)) == (("product_id", "prod_1"),)
+
+
+FOUND = WatchEntry(found="all")
+
+
+def test_who_was_found_is_the_weakest_source_and_shares_the_record_of_the_topic() -> None:
+    watched = Watched(found_count=True)
+    watched.partitioned(1)
+    watched.put_all("file", {A: TWICE})
+    added = watched.change("topic", {A: FOUND, B: FOUND, C: PAUSED})
+
+    assert added == Changed(added=(B, C))
+    assert all_of(watched) == {A: (("file", "all"), TWICE), B: (("all",), FOUND), C: (("topic",), PAUSED)}
+    assert dict(watched.found()) == {A: FOUND, B: FOUND}
+    assert watched.found_customers == 2
+    assert [watched.found_as(customer) for customer in (A, C, D)] == [FOUND, None, None]
+    assert watched.change("topic", {A: PAUSED, B: None, C: FOUND}) == Changed(removed=(B,), altered=(A, C))
+    assert all_of(watched) == {A: (("topic", "file"), PAUSED), C: (("all",), FOUND)}
+    assert watched.found_customers == 1
+
+
+def test_who_was_found_is_not_watched_where_only_those_listed_are() -> None:
+    watched = configured(A)
+    watched.change("topic", {A: PAUSED, B: FOUND})
+    watched.change("topic", {A: FOUND})
+
+    assert all_of(watched) == {A: (("setting",), PLAIN)}
+    assert list(watched.found()) == []

@@ -12,7 +12,7 @@ import pytest
 
 from poller.demo.api import Simulator
 from poller.demo.options import SimulatorOptions
-from poller.demo.population import Population, Scripted
+from poller.demo.population import Population, Scripted, Visits
 from poller.demo.readings import Readings, Stored
 from poller.demo.transport import SimulatorTransport
 
@@ -515,3 +515,33 @@ async def test_only_some_types_of_activities_move_it() -> None:
         it.clock.now = START + 100
 
         assert (await it.client.get("/v1/customers")).json()["customers"] == []
+
+
+# The list of customers.
+
+
+async def test_customers_are_listed_in_the_order_of_their_creation_and_not_before_it() -> None:
+    options: dict[str, Any] = {"customers": 5, "arriving_customers": 2, "arriving_seconds": 100.0}
+    async with api(population=Visits(SimulatorOptions(**options), START)) as it:
+        first = (await it.client.get("/v1/customers", params={"order": "created_at"})).json()["customers"]
+        there = [customer.id for customer in it.simulator.population.customers]
+        unknown = await it.client.get(f"/v1/customers/{there[4]}/activities")
+        it.clock.now += 100
+        after = {"order": "created_at", "starting_after": first[1]["created_at"]}
+        rest = (await it.client.get("/v1/customers", params=after)).json()["customers"]
+        known = await it.client.get(f"/v1/customers/{there[4]}/activities")
+
+    assert [one["id"] for one in first] == there[:3]
+    assert [one["id"] for one in rest] == there[2:]
+    assert (unknown.status_code, known.status_code) == (404, 200)
+    assert {one["metadata"]["tier"] for one in first} <= {"bronze", "silver", "gold"}
+
+
+async def test_nobody_acts_before_they_are_created() -> None:
+    options: dict[str, Any] = {"customers": 2, "arriving_customers": 1, "arriving_seconds": 600.0, "activities_per_customer_minute": 10.0}
+    async with api(population=Visits(SimulatorOptions(**options), START)) as it:
+        it.clock.now += 900
+        old, new = it.simulator.population.customers
+        acted = {customer.id: it.simulator.population.activities(customer, it.clock.now) for customer in (old, new)}
+
+    assert acted[old.id][0].created_at_us < new.created_at_us <= acted[new.id][0].created_at_us

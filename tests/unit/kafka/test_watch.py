@@ -119,3 +119,22 @@ def test_the_documented_permissions_are_those_that_are_needed() -> None:
     ]
 
     assert documented_acls("Who changes the watched set") == needed
+
+
+FOUND, FOUND_ANEW = WatchEntry(found="all"), WatchEntry(found="other")
+
+
+def test_that_somebody_was_found_does_not_take_the_place_of_what_was_said_of_them() -> None:
+    whole = reading((b"a", b'{"weight":2}'), (b"a", b'{"found":"all"}'), (b"b", b'{"found":"all"}'), (b"b", b'{"found":"other"}'))
+    known = {A: HEAVY, B: FOUND, C: PLAIN}
+    later = reading((b"a", b'{"found":"all"}'), (b"b", b'{"found":"other"}'), (b"c", None), (b"c", b'{"found":"all"}'))
+
+    assert whole.changes == {A: HEAVY, B: FOUND_ANEW}
+    assert told(known, later, whole=False) == [({B: FOUND_ANEW, C: FOUND}, True)]
+    assert known == {A: HEAVY, B: FOUND_ANEW, C: FOUND}
+    later.forget()
+    assert (later.changes, later.removed) == ({}, set())
+
+
+def test_who_stands_there_as_found_when_all_is_read_again_is() -> None:
+    assert told({A: HEAVY}, reading((b"a", b'{"found":"all"}')), whole=True) == [({A: FOUND}, True)]

@@ -64,7 +64,7 @@ AUTH = f"{PREFIX}VOUCHERIFY_AUTH"
 TOKEN_SECONDS = 900
 """How long an OAuth token lives, as documented."""
 TOKEN_CALLS_MIN = 1.2
-"""Calls in that time: the one after the token's must come while it lives, with some time to spare."""
+"""Calls in that time, to make one while it lives."""
 
 
 class VoucherifySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,11 +294,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     auth: str
     lookback_seconds: float
     staleness_seconds_max: float | None
+    change_feed: str = "off"
     kafka: KafkaSettings | None
     """`None`: the environment names no brokers."""
 
 
-PLANNED = {"customers", "customers_file", "lookback_seconds", "staleness_seconds_max"}
+PLANNED = {"customers", "customers_file", "lookback_seconds", "staleness_seconds_max", "change_feed"}
 
 
 def load_planned(environ: Mapping[str, str]) -> Planned:
@@ -310,9 +311,7 @@ def load_planned(environ: Mapping[str, str]) -> Planned:
     return Planned(
         customers=tuple(dict.fromkeys([*named["customers"], *_listed(given)])),
         budget=BudgetSettings(**given.fields("budget")),
-        auth=named["auth"],
-        lookback_seconds=named["lookback_seconds"],
-        staleness_seconds_max=named["staleness_seconds_max"],
+        **{field: named[field] for field in ("auth", "lookback_seconds", "staleness_seconds_max", "change_feed")},
         kafka=load_kafka(environ) if f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS" in given.texts else None,
     )
 
@@ -434,8 +433,8 @@ def _without_what_they_need(given: Given) -> Iterator[str]:
 
 
 def _whom(given: Given) -> Iterator[str]:
-    """Of who asks about them; who runs may find them in the watch topic."""
-    if not {"POLLER_CUSTOMERS", "POLLER_CUSTOMERS_FILE"} & given.texts.keys():
+    """Of who asks about them, and has no watch topic to look into."""
+    if not {"POLLER_CUSTOMERS", "POLLER_CUSTOMERS_FILE", "POLLER_KAFKA_BOOTSTRAP_SERVERS"} & given.texts.keys():
         yield "POLLER_CUSTOMERS is required (or POLLER_CUSTOMERS_FILE): whom to watch, ids separated by commas"
 
 

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from poller.commands.output import say_json, say_table
 from poller.commands.plan_plot import svg
-from poller.config import CYCLE_SECONDS_MAX, BudgetSettings, Planned, load_planned
+from poller.config import CYCLE_SECONDS_MAX, BudgetSettings, KafkaSettings, Planned, load_planned
 from poller.core.freshness import ROUNDS_STALENESS_MIN
 from poller.core.plan import (
     Allowance,
@@ -155,12 +155,12 @@ def plan(
 
 def given_of(asked: Asked, environ: Mapping[str, str]) -> Given:
     """Asks Kafka where the settings name brokers. Raises `SettingsError`."""
-    settings = _nothing(asked.customers) if asked.customers is not None else _settings(environ)
+    settings = _nothing(asked.customers) if asked.customers is not None else _with_the_topics(_settings(environ))
     budget, auth = _budget(asked, settings.budget), asked.auth or settings.auth
     fleet, source = _fleet(asked, settings)
     limit, window_seconds = budget.rate
     partitions = 1 if settings.kafka is None else settings.kafka.checkpoint_partitions
-    allowed = allowance(limit, window_seconds, budget.calls_per_cycle, partitions, oauth=auth == "oauth")
+    allowed = allowance(limit, window_seconds, budget.calls_per_cycle, partitions, oauth=auth == "oauth", feed=settings.change_feed == "on")
     if allowed.reads <= 0:
         raise SettingsError([f"{_configured(budget)}: nothing is left of it to read with"])
     staleness = settings.staleness_seconds_max if asked.staleness_seconds_max is None else asked.staleness_seconds_max
@@ -179,6 +179,31 @@ def _settings(environ: Mapping[str, str]) -> Planned:
     except SettingsError as error:
         hint = "or plan without settings: poller plan --customers 1000 --calls-per-minute 100"
         raise SettingsError([*error.faults, hint]) from error
+
+
+def _with_the_topics(settings: Planned) -> Planned:
+    """Together with whom the watch topic names. Raises `SettingsError` where nobody is named."""
+    named = () if settings.kafka is None else anyio.run(_in_the_topic, settings.kafka)
+    together = msgspec.structs.replace(settings, customers=tuple(dict.fromkeys([*settings.customers, *named])))
+    if not together.customers:
+        raise SettingsError(
+            [
+                "nobody is watched, by the settings here or by the watch topic: `poller watch add`, or plan for so many: poller plan --customers 1000"
+            ]
+        )
+    return together
+
+
+async def _in_the_topic(kafka: KafkaSettings) -> tuple[CustomerId, ...]:
+    """None where it cannot be read: a plan may be made before there are brokers."""
+    from poller.commands.watch import Complaints
+    from poller.kafka.watch import KafkaWatch
+
+    try:
+        entries = (await KafkaWatch(kafka, Complaints()).read()).entries
+    except LogError:
+        return ()
+    return tuple(customer for customer, entry in entries.items() if not entry.paused and not entry.forget)
 
 
 def _budget(asked: Asked, budget: BudgetSettings) -> BudgetSettings:
@@ -292,6 +317,8 @@ _A_WINDOW = {60.0: "a minute", 3600.0: "an hour"}
 
 
 def warnings(given: Given) -> Iterator[str]:
+    if given.allowance.feed:
+        yield "the change feed takes 1 to 20 % of the calls, as many as it is worth; 5 % are reckoned here, and not what it brings sooner"
     once, bound = round_seconds(given.fleet, given.offer), given.offer.staleness_seconds_max
     if bound is not None and bound < ROUNDS_STALENESS_MIN * once:
         yield (
@@ -337,6 +364,7 @@ def parts(told: Told) -> Iterator[tuple[str, float]]:
     yield "reads by the bound", spending.overdue * rest
     yield "further pages", spending.pages * rest
     yield "access tokens", allowed.tokens
+    yield "change feed", allowed.feed
     yield "kept back", allowed.kept
 
 

@@ -23,6 +23,7 @@ import msgspec
 
 from poller.config import CYCLE_SECONDS_MAX
 from poller.core.budget import RESERVE, Terms
+from poller.core.feed import SHARE_START
 from poller.core.freshness import Freshness, held_staleness_seconds
 from poller.core.rates import Habits, forecast, habits_of, observed
 from poller.model import PAGE_ACTIVITIES_MAX, CustomerId, Learned, Pool, Rates, Restored
@@ -102,11 +103,13 @@ class Allowance(msgspec.Struct, frozen=True):
     kept: float
     """Not spent: the cycle's reserve, or what keeps any window within its limit."""
     tokens: float
+    feed: float = 0.0
+    """The change feed's part while nothing is known of its worth: it takes from a fifth of that to four times as much, as it is worth."""
 
     @property
     def reads(self) -> float:
         """B: what is left to read with."""
-        return self.configured - self.kept - self.tokens
+        return self.configured - self.kept - self.tokens - self.feed
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -163,7 +166,9 @@ class Plan(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------------------------------- who, and with what
 
 
-def allowance(limit: float, window_seconds: float, calls_per_cycle: int | None, partitions: int = 1, *, oauth: bool = False) -> Allowance:
+def allowance(
+    limit: float, window_seconds: float, calls_per_cycle: int | None, partitions: int = 1, *, oauth: bool = False, feed: bool = False
+) -> Allowance:
     """Of a limit of so many calls in a window, and of a cycle. Raises `SettingsError` where it cannot be divided over the partitions."""
     configured = limit / window_seconds
     allowed = min(configured, Terms.of(limit, window_seconds, None, partitions).calls_per_second * partitions)
@@ -171,7 +176,7 @@ def allowance(limit: float, window_seconds: float, calls_per_cycle: int | None, 
         configured = min(configured, calls_per_cycle / CYCLE_SECONDS_MAX)
         allowed = min(allowed, (calls_per_cycle - math.ceil(calls_per_cycle * RESERVE)) / CYCLE_SECONDS_MAX)
     tokens = min(1 / TOKEN_RENEWAL_SECONDS, allowed / 2) if oauth else 0.0  # where calls are rarer each needs a token of its own
-    return Allowance(configured, configured - allowed, tokens)
+    return Allowance(configured, configured - allowed, tokens, SHARE_START * (allowed - tokens) if feed else 0.0)
 
 
 def zipf_rates(customers: int, mean: float, exponent: float) -> list[float]:

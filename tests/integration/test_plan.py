@@ -16,17 +16,16 @@ from tests.support.topics import all_published, reading
 pytestmark = pytest.mark.anyio
 
 
-async def plan_of(poller: Poller, **settings: str) -> dict[str, Any]:
-    """As its operator would see it, beside the process."""
+async def command(poller: Poller, *words: str, **settings: str) -> Any:
+    """What it says as JSON to its operator, beside the process."""
     told = await anyio.run_process(
-        [sys.executable, "-m", "poller", "plan", "--json"],
+        [sys.executable, "-m", "poller", *words, "--json"],
         env={**inherited(), **poller.settings, **settings},
         stderr=subprocess.STDOUT,
         check=False,
     )
     assert told.returncode == 0, told.stdout.decode()
-    answer: dict[str, Any] = json.loads(told.stdout)
-    return answer
+    return json.loads(told.stdout)
 
 
 async def test_what_a_poller_has_learned_of_its_customers_is_reckoned_with(kafka: str, tmp_path: Path) -> None:
@@ -40,13 +39,16 @@ async def test_what_a_poller_has_learned_of_its_customers_is_reckoned_with(kafka
         poller.send(signal.SIGTERM)
         assert await poller.ended() == 0
         watched = len(api.simulator.customers)
-        told = await plan_of(poller, **slow)
-        others = await plan_of(poller, POLLER_CUSTOMERS_FILE="", POLLER_CUSTOMERS="nobody we know", **slow)
+        told = await command(poller, "plan", **slow)
+        others = await command(poller, "plan", POLLER_CUSTOMERS_FILE="", POLLER_CUSTOMERS="nobody we know", **slow)
 
-        elsewhere = await plan_of(poller, POLLER_KAFKA_CHECKPOINTS_TOPIC=f"{pollers.name}.never", **slow)
+        elsewhere = await command(poller, "plan", POLLER_KAFKA_CHECKPOINTS_TOPIC=f"{pollers.name}.never", **slow)
+        await command(poller, "watch", "add", "one", "two")
+        in_the_topic = await command(poller, "plan", POLLER_CUSTOMERS_FILE="", POLLER_CUSTOMERS="", **slow)
 
     assert told["customers"] == watched
     assert told["rates"].startswith(f"learned of {watched} of them, over ")
     assert told["activities_per_day"] > 100 * watched  # far from what would be assumed, as they act all the time
     assert (others["customers"], others["rates"]) == (1, "assumed, as nothing has been learned of them yet")
     assert (elsewhere["customers"], elsewhere["rates"]) == (watched, "assumed, as nothing has been learned of them yet")
+    assert in_the_topic["customers"] == 2

@@ -157,6 +157,21 @@ def test_where_brokers_cannot_be_asked_it_says_so_and_what_it_assumes_instead(ca
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_change_feed_has_its_part_of_the_budget() -> None:
+    environ = {"POLLER_CUSTOMERS": "a,b", "POLLER_CALLS_PER_HOUR": "100", "POLLER_CHANGE_FEED": "on"}
+    told = given(environ)
+
+    assert told.allowance.feed == pytest.approx(0.05 * (told.allowance.configured - told.allowance.kept))
+    assert said(told)["change feed"].endswith(" calls a day, 5.0%")
+    assert "not what it brings sooner" in next(warnings(told))
+    assert given(environ | {"POLLER_CHANGE_FEED": "off"}).allowance.feed == 0
+
+
+def test_where_neither_settings_nor_the_watch_topic_name_anybody_that_is_said() -> None:
+    with pytest.raises(SettingsError, match="nobody is watched, by the settings here or by the watch topic"):
+        given({"POLLER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"})
+
+
 def test_a_plan_is_drawn_with_the_present_budget_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "plan.svg"
     arguments = command_line(customers=50, calls_per_minute=10, staleness_seconds_max=500)

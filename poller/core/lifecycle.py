@@ -53,6 +53,9 @@ PENDING_MAX = 10_000
 MARK_AHEAD_SECONDS_MAX = DAY_SECONDS
 """A mark that lies further ahead was made by clocks that were wrong, and would last for ever."""
 
+OWNED_SECONDS_MIN = 3_600.0
+"""An owner has known for so long that nobody watches a customer, before it removes its checkpoint."""
+
 NOT_OF_A_READ: tuple[Why, ...] = ("unwatched", "watched again", "kept long enough", "forgotten")
 """What is decided when a commit is made."""
 
@@ -219,6 +222,7 @@ class Lives:
     def tend(self, partition: int, owned: Owned, held: Held, clock: ServerClock, now: float) -> list[CustomerId]:
         """Put into what is held whatever is to be noted with the next commit, which has not begun. Returned are those of whom it was no longer so."""
         self.now = now
+        owned.leaving.since = min(owned.leaving.since, now)
         withdrawn = [batch.customer for batch in held.batches.values() if batch.why in NOT_OF_A_READ]
         for customer_id in withdrawn:
             held.pop(customer_id)
@@ -246,7 +250,7 @@ class Lives:
             watched=customer_id in self._watched,
             dropped=dropped,
             clocks=clocks,
-            retention_seconds=self._retention_seconds,
+            retention_seconds=self._retained_seconds(owned),
         )
         if after is None:
             return None
@@ -262,6 +266,11 @@ class Lives:
             held.pop(customer_id)
         customer = owned.customers.setdefault(customer_id, Customer(None))
         return Batch(customer_id, partition, customer.checkpoint, NO_CHECKPOINT, why="forgotten", removes=True)
+
+    def _retained_seconds(self, owned: Owned) -> float:
+        """Nothing is removed by whoever came but now: somebody may have watched it, and dropped it again, while nobody noted that."""
+        is_new = self.now - owned.leaving.since < min(self._retention_seconds, OWNED_SECONDS_MIN)
+        return math.inf if is_new else self._retention_seconds
 
     def _to_be_forgotten(self, customer_id: CustomerId) -> bool:
         entry = self._watched.entry(customer_id)
@@ -294,6 +303,6 @@ class Lives:
             if customer is None or customer.checkpoint is None:
                 continue
             owned.leaving.found |= not watched
-            if kept(customer.checkpoint, watched=watched, dropped=False, clocks=clocks, retention_seconds=self._retention_seconds):
+            if kept(customer.checkpoint, watched=watched, dropped=False, clocks=clocks, retention_seconds=self._retained_seconds(owned)):
                 owned.leaving.pending.setdefault(customer_id, False)
         return len(some) < LOOKED_AT_ONCE

@@ -48,6 +48,8 @@ class Leaving:
         """The same, once that may be."""
         self.found = False
         """There is somebody whom nobody watches."""
+        self.since = math.inf
+        """Since when this owner tends to them."""
 
 
 class Owned:

@@ -8,7 +8,17 @@ import pytest
 from poller.core import lifecycle
 from poller.core.cursor import ServerClock
 from poller.core.engine import Engine
-from poller.core.lifecycle import DAY_SECONDS, LOOK_SECONDS, LOOKED_AT_ONCE, NOTED_AT_ONCE_MAX, clocks_of, kept, lived, next_call_at
+from poller.core.lifecycle import (
+    DAY_SECONDS,
+    LOOK_SECONDS,
+    LOOKED_AT_ONCE,
+    NOTED_AT_ONCE_MAX,
+    OWNED_SECONDS_MIN,
+    clocks_of,
+    kept,
+    lived,
+    next_call_at,
+)
 from poller.core.policy import Policy
 from poller.errors import CustomerUnknown, TokenRenewed, Unreachable
 from poller.model import ALIVE, PLAIN, Activity, Batch, Checkpoint, CustomerId, Ledger, Life, Page, Rewind, WatchEntry
@@ -379,7 +389,8 @@ def test_nothing_is_marked_or_removed_before_all_sources_have_said_whom_they_nam
     running.known("topic")
 
     assert (untold, awaited) == ([], [])
-    assert sorted(noted(running, NOW)) == [(A, "kept long enough"), (C, "unwatched")]
+    assert noted(running, NOW) == [(C, "unwatched")]
+    assert noted(running, NOW + max(OWNED_SECONDS_MIN, LOOK_SECONDS)) == [(A, "kept long enough")]
 
 
 def fetch_though_awaited(running: Engine) -> Any:

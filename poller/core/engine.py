@@ -452,6 +452,8 @@ class Engine:
             if partition in settled:
                 self._settle(settled[partition], partition, customer_id)
                 self._lives.changed(settled[partition], customer_id)
+                if customer_id in settled[partition].schedule:
+                    settled[partition].schedule.welcome(customer_id)
         return changed
 
     def _settle(self, owned: Owned, partition: int, customer_id: CustomerId) -> None:

@@ -20,7 +20,7 @@ A customer that is called is away, and comes back with what was read (`put`), or
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
@@ -49,6 +49,12 @@ PACE_GAP_MAX, PACE_GAP_SLOTS_MAX = 0.1, 20
 """As long as that part of all these calls should take, or so many of them, and no longer, is a gap between two of them taken for: after an outage they are
 as before, also where the bound leaves no more than a tenth to spare.
 """
+
+NEVER_CALLED_DUE = -1e15
+"""When whoever was never called has been due."""
+
+VOID_MAX = 1_000
+"""Void entries of a heap, beside twice those that count: of more it is made anew."""
 
 START_VISITS, START_EXPOSURE_SECONDS = 1.0, 28_800.0
 """What the fleet's rate of visits is taken for before there is other evidence: three a customer and day."""
@@ -215,6 +221,9 @@ class Freshness:
         if called < self._latest:
             self._entries += 1  # of two who were called at once, the first to come is first
             heappush(self._early, (called, self._entries, place))
+            if len(self._early) > VOID_MAX + 2 * len(self._places):
+                self._early = [one for one in self._early if self._places.get(one[2].customer) is one[2]]
+                heapify(self._early)
         self._latest = max(self._latest, called)
         if not away:
             self._stand(place, self._index)
@@ -301,6 +310,14 @@ class Freshness:
             self._standing -= 1
             self._stand(place, self._index)
 
+    def welcome(self, customer: CustomerId) -> None:
+        """Whoever came last goes before all others who were never called, if it is one of them."""
+        place = self._places[customer]
+        if place.entry and place.due == NEVER_CALLED_DUE:
+            place.due = 2 * NEVER_CALLED_DUE - self._entries
+            self._standing -= 1
+            self._stand(place, self._index)
+
     # Inside.
 
     def _stand(self, place: Place, heap: list[tuple[float, int, Place]]) -> None:
@@ -310,6 +327,9 @@ class Freshness:
         self._standing += 1
         place.entry = self._entries
         heappush(heap, (place.due, place.entry, place))
+        if len(heap) > VOID_MAX + 2 * self._standing:
+            heap[:] = [one for one in heap if one[1] == one[2].entry]
+            heapify(heap)
 
     def _wake(self, now: float) -> None:
         """Who failed and has waited long enough may be called."""
@@ -382,7 +402,7 @@ class Freshness:
 
 def _due(rates: Rates | None, called: float) -> float:
     """By its rates; one of whom these say nothing, since it was called."""
-    return called if rates is None or rates.due is None else rates.due
+    return max(called, NEVER_CALLED_DUE) if rates is None or rates.due is None else rates.due
 
 
 def _first(heap: list[tuple[float, int, Place]]) -> Place | None:

@@ -86,7 +86,7 @@ class Landing(msgspec.Struct, frozen=True, gc=False):
                 rates=start.rates,
                 replay=kept.replay,
                 replayed=start.replayed,
-                life=self._life(start, sifted, cursor_ms, ended=ended),
+                life=self._life(start, sifted, published, cursor_ms, ended=ended),
             ),
             records=published.records,
             dead_letters=published.dead_letters,
@@ -99,9 +99,11 @@ class Landing(msgspec.Struct, frozen=True, gc=False):
             again=published.again,
         )
 
-    def _life(self, start: Checkpoint, sifted: dedupe.Sifted, cursor_ms: int, *, ended: bool) -> Life:
-        """What a replay shows has happened long ago."""
-        if start.replay is not None:
-            return replace(start.life, unwatched_at=None)
-        complete = self.fetch.walk.sent if ended else None
-        return lifecycle.lived(start.life, sifted.records, sifted.recent, (complete, cursor_ms), self.policy.lookback_ms)
+    def _life(self, start: Checkpoint, sifted: dedupe.Sifted, published: replay.Sorted, cursor_ms: int, *, ended: bool) -> Life:
+        """What a replay shows again has happened long ago; what is new on its pages counts, but the read itself does not."""
+        if start.replay is None:
+            complete = self.fetch.walk.sent if ended else None
+            return lifecycle.lived(start.life, sifted.records, sifted.recent, (complete, cursor_ms), self.policy.lookback_ms)
+        new = [record for record in published.records if record.id not in published.again]
+        recent: dict[str, int] = {record.id: record.created_at_ms for record in new}
+        return lifecycle.lived(start.life, new, recent, (None, cursor_ms), self.policy.lookback_ms)

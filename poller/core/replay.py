@@ -167,8 +167,8 @@ class Lookups:
 
     def __init__(self) -> None:
         self._asked: dict[CustomerId, Asked] = {}
-        self._found: dict[CustomerId, tuple[str, Collection[str]]] = {}
-        """With the id of the replay that it was looked up for."""
+        self._found: dict[CustomerId, tuple[Rewind, Collection[str]]] = {}
+        """With what it was looked up for."""
         self._under_way: Lookup | None = None
 
     def __repr__(self) -> str:
@@ -185,7 +185,7 @@ class Lookups:
     def lacks(self, customer: CustomerId, rewind: Rewind | None) -> bool:
         """Whether its next page, which is about that rewind, must wait to be looked up."""
         found = self._found.get(customer)
-        return rewind is not None and rewind.missing_only and (found is None or found[0] != rewind.id)
+        return rewind is not None and rewind.missing_only and (found is None or found[0] != rewind)
 
     def waits(self, customer: CustomerId, rewind: Rewind | None) -> bool:
         """Whether it waits for what that rewind must know; if for another one, it does so no longer."""
@@ -202,8 +202,8 @@ class Lookups:
         """The ids that stand there; none where the replay under way need not know."""
         if replay is None or not replay.rewind.missing_only:
             return frozenset()
-        for_id, ids = self._found[customer]
-        assert for_id == replay.rewind.id, "looked up before its first page was asked for"
+        looked_up_for, ids = self._found[customer]
+        assert looked_up_for == replay.rewind, "looked up before its first page was asked for"
         return ids
 
     def drop(self, customer: CustomerId) -> None:
@@ -238,7 +238,7 @@ class Lookups:
             asked = self._asked[customer]
             if customer in published:
                 del self._asked[customer]
-                self._found[customer] = (asked.rewind.id, published[customer])
+                self._found[customer] = (asked.rewind, published[customer])
             else:
                 asked.lookup, asked.alone, asked.refused = None, True, len(lookup.customers) == 1
         return [customer for customer in waiting if self.refused(customer)]

@@ -4,14 +4,14 @@ A customer with more pages waiting goes before all others, as its next page is s
 at most every second call while others may be called. Who is to be read anew is chosen among by freshness (`core/freshness.py`).
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from poller.core.freshness import Freshness, Reading
 from poller.model import CustomerId, Learned, Rates
 
-AHEAD_SECONDS = 1e9
-"""Whoever was hinted at is due before all others by so much: however late those are, the order among them stays."""
+AHEAD_SECONDS = 4e15
+"""Whoever was hinted at is due before all others by so much, those included who were never called; the order among them stays."""
 
 
 class Schedule:
@@ -19,8 +19,8 @@ class Schedule:
 
     def __init__(self, learned: Learned, calls_per_second: float, staleness_seconds_max: float | None) -> None:
         self._freshness = Freshness(learned, calls_per_second, staleness_seconds_max)
-        self._pages: deque[CustomerId] = deque()
-        self._backfills: deque[CustomerId] = deque()
+        self._pages: OrderedDict[CustomerId, None] = OrderedDict()
+        self._backfills: OrderedDict[CustomerId, None] = OrderedDict()
         self._backfilled = False
 
     def __len__(self) -> int:
@@ -44,9 +44,8 @@ class Schedule:
     def remove(self, customer: CustomerId) -> None:
         """It is no longer watched, wherever it is."""
         self._freshness.remove(customer)
-        for places in (self._pages, self._backfills):
-            if customer in places:
-                places.remove(customer)
+        self._pages.pop(customer, None)
+        self._backfills.pop(customer, None)
 
     def withdraw(self, customer: CustomerId) -> bool:
         """It is away from now on, if it stood here to be read anew; whether it did. Who has more pages waiting stays where it is."""
@@ -88,21 +87,29 @@ class Schedule:
         """To be read anew, when it is worth a call."""
         self._freshness.put(customer)
 
+    def welcome(self, customer: CustomerId) -> None:
+        """It came but now: before all others who were never called, if it stands here as one of them, and the last to come first. Of many who came at once
+        some are read only when all have been, and whoever comes alone after them need not wait for that.
+        """
+        if customer not in self._pages and customer not in self._backfills:
+            self._freshness.welcome(customer)
+
     def put_failed(self, customer: CustomerId, until: float) -> None:
         """Not to be called before."""
         self._freshness.put_failed(customer, until)
 
     def put_page(self, customer: CustomerId) -> None:
         """More pages wait: before all others."""
-        self._pages.append(customer)
+        self._pages[customer] = None
 
     def put_first(self, customer: CustomerId) -> None:
         """Taken, but not read: before everybody."""
-        self._pages.appendleft(customer)
+        self._pages[customer] = None
+        self._pages.move_to_end(customer, last=False)
 
     def put_backfill(self, customer: CustomerId) -> None:
         """More pages of the past wait: every second call."""
-        self._backfills.append(customer)
+        self._backfills[customer] = None
 
     def hint(self, customer: CustomerId, now: float) -> None:
         """It has something new, as we are told: to be read before all who are only expected to, in the order of the hints, unless it failed.
@@ -124,9 +131,9 @@ class Schedule:
     def place_of(self, customer: CustomerId, now: float) -> tuple[float, int]:
         """When a customer that stands here may be called, and how many calls of others come before it as things are now."""
         if customer in self._pages:
-            return now, self._pages.index(customer)
+            return now, list(self._pages).index(customer)
         if customer in self._backfills:
-            place = self._backfills.index(customer)
+            place = list(self._backfills).index(customer)
             return now, len(self._pages) + place + min(place + self._backfilled, self._freshness.ready(now))
         at, before = self._freshness.place_of(customer, now)
         return at, len(self._pages) + before + min(len(self._backfills), before + (not self._backfilled))
@@ -134,8 +141,8 @@ class Schedule:
     def take(self, now: float) -> CustomerId:
         """Whom to call; only where `due_at` says now."""
         if self._pages:
-            return self._pages.popleft()
+            return self._pages.popitem(last=False)[0]
         self._backfilled = bool(self._backfills) and not (self._backfilled and self._freshness.due_at(now) <= now)
         if self._backfilled:
-            return self._backfills.popleft()
+            return self._backfills.popitem(last=False)[0]
         return self._freshness.take(now)

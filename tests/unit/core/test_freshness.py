@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from poller.core.freshness import PRICE_MAX, PRICE_MIN, Freshness
+from poller.core.freshness import PRICE_MAX, PRICE_MIN, VOID_MAX, Freshness
 from poller.model import CustomerId, Learned, Pool, Rates
 from tests.support.engines import taken
 
@@ -408,3 +408,38 @@ def test_whoever_came_later_and_is_no_longer_watched_has_no_turn() -> None:
     schedule.remove(C)
 
     assert taken(schedule, 104.0) == [A, B]
+
+
+def test_whoever_comes_after_many_who_were_never_called_goes_before_them_and_the_next_one_too() -> None:
+    schedule = freshness()
+    for name in (A, B):
+        schedule.add(name, None)
+    for name in (C, D):
+        schedule.add(name, None)
+        schedule.welcome(name)
+
+    assert taken(schedule, 0.0) == [A, D, B, C]  # every second call is for who has waited longest
+
+
+def test_a_welcome_changes_nothing_for_whoever_was_called_or_is_away() -> None:
+    schedule = freshness()
+    schedule.add(A, None)
+    schedule.add(B, Rates(at=5.0, due=5.0), 5.0)
+    schedule.add(C, None, away=True)
+    for name in (B, C):
+        schedule.welcome(name)
+
+    assert taken(schedule, 10.0) == [A, B]
+
+
+def test_customers_who_come_and_go_leave_nothing_behind() -> None:
+    schedule = freshness()
+    for name in (A, B):
+        schedule.add(name, Rates(at=0.0, due=1e9), 5.0)
+    for _ in range(10 * VOID_MAX):
+        schedule.remove(A)
+        schedule.add(A, Rates(at=0.0, due=1e9), 1.0)
+
+    assert len(schedule._index) <= VOID_MAX + 2 * 2
+    assert len(schedule._early) <= VOID_MAX + 2 * 2
+    assert taken(schedule, 2e9) == [A, B]

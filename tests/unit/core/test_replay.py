@@ -458,3 +458,19 @@ def test_a_page_without_a_replay_is_published_as_it_is() -> None:
     sifted = Sifted(activities(1), (dead_letter(),), {}, 3)
 
     assert replay.sort(sifted, None, {"a1"}) == Sorted(activities(1), (dead_letter(),), known=3)
+
+
+def test_a_deletion_that_is_new_counts_though_a_replay_shows_it() -> None:
+    running = engine(rewound())
+    batch = read(running, page(activity(60.0), activity(NOW - 10, type="customer.deleted"), date=NOW))
+
+    assert batch.checkpoint.life.deleted_ms == round((NOW - 10) * 1000)
+    assert batch.checkpoint.life.retired_at is None
+
+
+def test_a_rewind_whose_date_is_corrected_is_looked_up_anew() -> None:
+    running = engine(rewound(70.0, missing_only=True))
+    running.looked_up(lookup(running), {A: {"a60"}})
+    running.watch_changed("topic", {A: rewound(50.0, missing_only=True)})
+
+    assert lookup(running).since_ms <= 50_000

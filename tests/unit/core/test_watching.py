@@ -409,3 +409,11 @@ def test_a_hint_at_who_is_paused_is_ours_and_changes_nothing() -> None:
 
     assert running.hinted(A, NOW)
     assert (running.hinted(B, NOW), running.hints.used, rests(running)) == (False, 0, True)
+
+
+def test_whoever_is_added_while_many_others_wait_for_their_first_read_is_among_the_next_to_be_called() -> None:
+    many = [CustomerId(f"c{number}") for number in range(100)]
+    running = owner(Policy(start="earliest", calls_limit=60_000), many, restored(Ledger(500)))
+    running.watch_changed("topic", {CustomerId("added"): PLAIN})
+
+    assert "added" in [fetch(running).customer for _ in range(2)]

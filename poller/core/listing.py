@@ -92,8 +92,12 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def going_on(stands: Listing | None, match: Match) -> Listing:
-    """How it stands for whoever takes over. Other patterns begin anew, as does whoever finds nothing."""
-    return stands if stands is not None and stands.match == match.digest else Listing(match=match.digest)
+    """How it stands for whoever takes over. Other patterns begin anew, as does whoever finds nothing; but who was created since the last look began, where
+    all had been found before, is as new as ever.
+    """
+    if stands is not None and stands.match == match.digest:
+        return stands
+    return Listing(match=match.digest, began_ms=stands.look_ms if stands is not None and stands.whole else None)
 
 
 def due_at(listing: Listing, price: float, calls_per_second: float) -> float:

@@ -171,7 +171,8 @@ def test_a_look_begins_where_the_last_one_ended() -> None:
 
 def test_other_patterns_begin_anew() -> None:
     assert listing.going_on(LISTED, Match()) is LISTED
-    assert listing.going_on(LISTED, GOLD) == Listing(match=GOLD.digest)
+    assert listing.going_on(LISTED, GOLD) == Listing(match=GOLD.digest, began_ms=LISTED.look_ms)
+    assert listing.going_on(replace(LISTED, whole=False), GOLD) == Listing(match=GOLD.digest)
     assert listing.going_on(None, GOLD) == Listing(match=GOLD.digest)
 
 

@@ -336,7 +336,7 @@ class Misbehaving(World):
 
     def told(self) -> str:
         events = [told for process in self.all_processes for told in process.told.events]
-        return "\n".join(str(fields["error"]) for name, fields in events if name in {"calls_paused", "customer_failed"})
+        return "\n".join(str(fields["error"]) for name, fields in events if name in {"calls_paused", "customer_failed", "customer_unknown"})
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

@@ -421,7 +421,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "what is known for one rewind serves any other",
-            "(found is None or found[0] != rewind.id)",
+            "(found is None or found[0] != rewind)",
             "found is None",
             f"{UNIT}/test_replay.py::test_what_is_known_is_forgotten_where_it_is_paused_and_where_the_rewind_before_counts_again",
         ),

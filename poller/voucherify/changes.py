@@ -6,17 +6,9 @@ read in it is passed over.
 
 import msgspec
 
-from poller import instant
-from poller.errors import Undecodable
 from poller.model import Change, Changes, CustomerId, FeedCall, Response
+from poller.voucherify.customers import PATH, entries_of, entry_of, instant_ms
 from poller.voucherify.route import encoded_date_time
-from poller.voucherify.wire import CREATED_AT_CHARACTERS_MAX, PAGE_ENTRIES_MAX, uncrowded
-
-PATH = "/v1/customers"
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    customers: list[msgspec.Raw]
 
 
 class _Customer(msgspec.Struct, gc=False):
@@ -25,7 +17,6 @@ class _Customer(msgspec.Struct, gc=False):
     source_id: str | None = None
 
 
-_envelope = msgspec.json.Decoder(_Envelope)
 _customer = msgspec.json.Decoder(_Customer)
 
 
@@ -36,23 +27,14 @@ def feed_target(call: FeedCall) -> str:
 
 def decode_changes(response: Response) -> Changes:
     """What the answer says. Raises `Undecodable`, and nothing else."""
-    body = uncrowded(response.body)
-    try:
-        entries = _envelope.decode(body).customers
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Undecodable("no list of customers") from None
-    if len(entries) > PAGE_ENTRIES_MAX:
-        raise Undecodable(f"more than {PAGE_ENTRIES_MAX} customers in one page")
-    read = tuple(change for entry in entries if (change := _change(entry)) is not None)
+    read = tuple(change for entry in entries_of(response) if (change := _change(entry)) is not None)
     return Changes(changes=read, quota=response.quota, server_time=response.server_time)
 
 
 def _change(entry: msgspec.Raw) -> Change | None:
-    try:
-        customer = _customer.decode(entry)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    customer = entry_of(entry, _customer)
+    updated_at_ms = None if customer is None else instant_ms(customer.updated_at)
+    if customer is None or updated_at_ms is None:
         return None
-    updated_at = customer.updated_at
-    updated_at_ms = instant.parse(updated_at) if len(updated_at) <= CREATED_AT_CHARACTERS_MAX else None
     names = tuple(CustomerId(name) for name in (customer.id, customer.source_id) if name)
-    return None if updated_at_ms is None or not names else Change(names, updated_at_ms)
+    return Change(names, updated_at_ms) if names else None

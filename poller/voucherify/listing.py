@@ -7,20 +7,13 @@ from typing import Any
 
 import msgspec
 
-from poller import instant
 from poller.customer_id import refusal
-from poller.errors import Undecodable
 from poller.model import CustomerId, ListCall, Listed, ListPage, Response
-from poller.voucherify.changes import PATH
+from poller.voucherify.customers import PATH, entries_of, entry_of, instant_ms
 from poller.voucherify.route import encoded_date_time
-from poller.voucherify.wire import CREATED_AT_CHARACTERS_MAX, PAGE_ENTRIES_MAX, uncrowded
 
 METADATA_MAX = 1_000
 """Of one customer, names and values that can be matched."""
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    customers: list[msgspec.Raw]
 
 
 class _Customer(msgspec.Struct, gc=False):
@@ -30,7 +23,6 @@ class _Customer(msgspec.Struct, gc=False):
     metadata: Any = None
 
 
-_envelope = msgspec.json.Decoder(_Envelope)
 _customer = msgspec.json.Decoder(_Customer)
 
 
@@ -42,30 +34,19 @@ def list_target(call: ListCall) -> str:
 
 def decode_list(response: Response) -> ListPage:
     """What the answer says; who cannot be read, or asked for, is passed over. Raises `Undecodable`, and nothing else."""
-    body = uncrowded(response.body)
-    try:
-        entries = _envelope.decode(body).customers
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Undecodable("no list of customers") from None
-    if len(entries) > PAGE_ENTRIES_MAX:
-        raise Undecodable(f"more than {PAGE_ENTRIES_MAX} customers in one page")
+    entries = entries_of(response)
     read = tuple(one for entry in entries if (one := _listed(entry)) is not None)
     return ListPage(customers=read, entries=len(entries), quota=response.quota, server_time=response.server_time)
 
 
 def _listed(entry: msgspec.Raw) -> Listed | None:
-    try:
-        customer = _customer.decode(entry)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    customer = entry_of(entry, _customer)
+    if customer is None or refusal(customer.id) is not None:
         return None
-    if refusal(customer.id) is not None:
-        return None
-    created_at = customer.created_at
-    dated = isinstance(created_at, str) and len(created_at) <= CREATED_AT_CHARACTERS_MAX
     return Listed(
         id=CustomerId(customer.id),
         source_id=CustomerId(customer.source_id) if customer.source_id else None,
-        created_at_ms=instant.parse(created_at) if dated else None,
+        created_at_ms=instant_ms(customer.created_at),
         metadata=_metadata(customer.metadata),
     )
 

@@ -79,3 +79,17 @@ def restored(ledger: Ledger | None = None, **checkpoints: Checkpoint) -> Restore
     """What a partition held; its ledger, where somebody had owned it."""
     found = None if ledger is None else ownership(ledger=ledger)
     return Restored({CustomerId(customer): found_at for customer, found_at in checkpoints.items()}, found)
+
+
+NO_LISTS = (
+    b"",
+    b"<html>",
+    b"[]",
+    b'{"customers":7}',
+    b'{"data":[]}',
+    b"\xff",
+    b'{"customers":[' + b"," * 1_000_001 + b"]}",
+    b'{"customers":[' + b",".join([b"1"] * 10_001) + b"]}",
+    b'{"customers":' + b"[" * 100_000,
+)
+"""Bodies that are no list of customers."""

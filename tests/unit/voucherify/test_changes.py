@@ -8,6 +8,7 @@ import pytest
 from poller.errors import Rejected, Undecodable
 from poller.model import Change, Changes, CustomerId, FeedCall, Quota, Response
 from poller.voucherify.changes import decode_changes, feed_target
+from tests.support.builders import NO_LISTS
 
 
 def answered(*customers: Any, body: bytes | None = None) -> Changes:
@@ -55,20 +56,7 @@ def test_what_cannot_be_read_is_passed_over(odd: object) -> None:
     assert answered(odd, {"id": "good", "updated_at": "1970-01-01T00:00:02Z"}).changes == (change(2_000, "good"),)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b'{"customers":7}',
-        b'{"data":[]}',
-        b"\xff",
-        b'{"customers":[' + b"," * 1_000_001 + b"]}",
-        b'{"customers":[' + b",".join([b"1"] * 10_001) + b"]}",
-        b'{"customers":' + b"[" * 100_000,
-    ],
-)
+@pytest.mark.parametrize("body", NO_LISTS)
 def test_what_is_no_list_of_customers_is_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable):
         answered(body=body)

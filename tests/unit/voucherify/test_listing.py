@@ -8,6 +8,7 @@ import pytest
 from poller.errors import Rejected, Undecodable
 from poller.model import CustomerId, ListCall, Listed, ListPage, Quota, Response
 from poller.voucherify.listing import METADATA_MAX, decode_list, list_target
+from tests.support.builders import NO_LISTS
 
 
 def answered(*customers: Any, body: bytes | None = None) -> ListPage:
@@ -52,20 +53,7 @@ def test_metadata_is_bounded() -> None:
     assert len(customer.metadata) == METADATA_MAX
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b'{"customers":7}',
-        b'{"data":[]}',
-        b"\xff",
-        b'{"customers":[' + b"," * 1_000_001 + b"]}",
-        b'{"customers":[' + b",".join([b"1"] * 10_001) + b"]}",
-        b'{"customers":' + b"[" * 100_000,
-    ],
-)
+@pytest.mark.parametrize("body", NO_LISTS)
 def test_what_is_no_list_of_customers_is_refused(body: bytes) -> None:
     with pytest.raises(Undecodable):
         answered(body=body)

@@ -14,8 +14,7 @@ from poller.demo.readings import Stored
 from poller.model import PLAIN, CustomerId, WatchEntry
 from tests.support.judges import identity
 from tests.support.plan import CALM, Plan, options_of
-from tests.support.virtual_time import run_in_virtual_time
-from tests.support.world import EPOCH, World
+from tests.support.world import EPOCH, World, run_in
 
 HOUR = 3_600.0
 STAYS, DIES, VANISHES, IN_TIME, TOO_LATE, FORGOTTEN = (
@@ -113,12 +112,7 @@ class LivesWorld(World):
 
 @cache
 def lived() -> LivesWorld:
-    async def live() -> LivesWorld:
-        world = LivesWorld(PLAN)
-        await world.live()
-        return world
-
-    return run_in_virtual_time(live, seed=PLAN.seed)
+    return run_in(LivesWorld, PLAN)
 
 
 def hours_of(id: str) -> float:

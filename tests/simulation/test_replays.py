@@ -12,8 +12,7 @@ from poller.kafka.record import OWNERSHIP_KEY, REPLAY_HEADER, Record, decode_che
 from poller.model import Checkpoint, CustomerId, Rewind, WatchEntry
 from tests.support.judges import compare, identity
 from tests.support.plan import Plan
-from tests.support.virtual_time import run_in_virtual_time
-from tests.support.world import EPOCH, World
+from tests.support.world import EPOCH, World, run_in
 
 PLAN = Plan(
     seed=31,
@@ -133,12 +132,7 @@ def replay_of(record: Record) -> str | None:
 
 @cache
 def rewound() -> RewoundWorld:
-    async def live() -> RewoundWorld:
-        world = RewoundWorld(PLAN)
-        await world.live()
-        return world
-
-    return run_in_virtual_time(live, seed=PLAN.seed)
+    return run_in(RewoundWorld, PLAN)
 
 
 def test_whatever_is_rewound_and_whoever_dies_what_is_new_is_published_once_without_the_header() -> None:

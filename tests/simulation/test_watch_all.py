@@ -16,7 +16,7 @@ from poller.model import CustomerId, WatchEntry
 from tests.support.judges import compare, identity
 from tests.support.plan import CALM, Plan, options_of
 from tests.support.virtual_time import run_in_virtual_time
-from tests.support.world import World
+from tests.support.world import World, run_in
 
 PLAN = Plan(
     seed=29,
@@ -97,12 +97,7 @@ class ListedWorld(World):
 
 @cache
 def listed() -> ListedWorld:
-    async def live() -> ListedWorld:
-        world = ListedWorld(PLAN)
-        await world.live()
-        return world
-
-    return run_in_virtual_time(live, seed=PLAN.seed)
+    return run_in(ListedWorld, PLAN)
 
 
 def test_everybody_is_found_and_each_activity_published_once_whatever_fails() -> None:

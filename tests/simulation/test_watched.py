@@ -12,7 +12,7 @@ from poller.model import CustomerId, WatchEntry
 from tests.support.judges import Objection, compare, header, identity
 from tests.support.plan import CALM, Plan
 from tests.support.virtual_time import pass_time, run_in_virtual_time
-from tests.support.world import EPOCH, World
+from tests.support.world import EPOCH, World, run_in
 
 PLAN = Plan(
     seed=23,
@@ -111,12 +111,7 @@ class RewatchedWorld(World):
 
 @cache
 def rewatched() -> RewatchedWorld:
-    async def live() -> RewatchedWorld:
-        world = RewatchedWorld(PLAN)
-        await world.live()
-        return world
-
-    return run_in_virtual_time(live, seed=PLAN.seed)
+    return run_in(RewatchedWorld, PLAN)
 
 
 def tenant(record: Record) -> str:

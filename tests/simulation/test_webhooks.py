@@ -26,9 +26,8 @@ from tests.bench.freshness.workload import Workload, population
 from tests.support.builders import activities, checkpoint
 from tests.support.judges import header
 from tests.support.plan import CALM
-from tests.support.virtual_time import run_in_virtual_time
 from tests.support.webhooks import SECRET, TOLD_TYPES, signed, webhook_of
-from tests.support.world import EPOCH, Told, World
+from tests.support.world import EPOCH, Told, World, run_in
 
 PLAN = replace(
     CALM,
@@ -99,12 +98,7 @@ class ToldWorld(World):
 
 @cache
 def told() -> ToldWorld:
-    async def live() -> ToldWorld:
-        world = ToldWorld(PLAN)
-        await world.live()
-        return world
-
-    return run_in_virtual_time(live, seed=PLAN.seed)
+    return run_in(ToldWorld, PLAN)
 
 
 def test_what_webhooks_announce_is_published_within_seconds_at_a_scarce_budget() -> None:

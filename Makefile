@@ -8,7 +8,7 @@ PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location --require-hashes
-SUITES := unit property simulation integration fault
+SUITES := unit property simulation integration fault browser
 
 .PHONY: help
 help: ## Show what can be made
@@ -20,7 +20,7 @@ demo: $(VENV)/.installed-demo ## Broker, simulated API and two pollers, live; SE
 
 # One process, so that no test runs twice and one summary ends it; coverage counts the unit and property tests only (tests/conftest.py).
 .PHONY: test
-test: $(VENV)/.installed-dev ## Every suite: unit, property, simulation, integration, fault; the core's branches are all covered
+test: $(VENV)/.installed-dev ## Every suite: unit, property, simulation, integration, fault, browser; the core's branches are all covered
 	@$(BIN)/python -m pytest $(wildcard $(SUITES:%=tests/%)) \
 		--durations=10 --durations-min=1 --cov=poller.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
@@ -66,6 +66,20 @@ bench-freshness: $(VENV)/.installed-dev ## How fresh a budget of calls keeps the
 .PHONY: bench-scaling
 bench-scaling: $(VENV)/.installed-dev ## What a thousand to a million watched customers take, on one replica: memory, time to the first call; three minutes, into docs/scaling.md
 	@$(BIN)/python -m tests.bench.scaling $(if $(CUSTOMERS),--customers $(CUSTOMERS),--write)
+
+.PHONY: deploy-check
+deploy-check: $(VENV)/.installed-dev ## Everything that checks what is deployed, installing what that takes (WRITE=1: make anew what is generated)
+	@$(BIN)/python -m tests.deploy $(if $(WRITE),--write)
+	@$(BIN)/python -m pytest --quiet --no-header tests/unit/deploy
+
+.PHONY: image
+image: $(VENV)/.installed-dev ## The image, built for real and run (.ci/nightly image installs what that takes); needs root; the figures go into docs/image.md with WRITE=1
+	@$(BIN)/python -m tests.image $(if $(WRITE),--write)
+
+# Not in `test`: it builds Kubernetes first, and wants root for network namespaces.
+.PHONY: cluster
+cluster: $(VENV)/.installed-dev ## The manifests on a real Kubernetes control plane, five minutes; needs root, Go 1.26 (builds it, seven minutes, once), iproute2, openssl
+	@$(BIN)/python -m tests.cluster
 
 .PHONY: check
 check: $(VENV)/.installed-dev ## Format, lint, types, import contracts

@@ -1,14 +1,11 @@
 """The wiring: one function puts the program together, top to bottom. The order of its blocks is the order of shutdown, reversed."""
 
-import errno
 import os
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,10 +13,9 @@ import anyio
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from poller.admin import http as admin
-from poller.admin import webhooks
+from poller.admin import http, webhooks
 from poller.allocator import give_back_large_blocks
-from poller.config import BudgetSettings, Settings, start_report, warnings
+from poller.config import BudgetSettings, Settings
 from poller.core.budget import Cycle
 from poller.core.engine import Engine
 from poller.core.policy import Policy
@@ -30,14 +26,19 @@ from poller.kafka.hints import KafkaHints
 from poller.kafka.log import KafkaLog
 from poller.kafka.watch import KafkaWatch
 from poller.model import CustomerId, WatchEntry
+from poller.operations import Office, make_voice
 from poller.secret import Secret
-from poller.telemetry import Telemetry, configure
+from poller.settings_report import start_report, warnings
+from poller.telemetry import Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.voucherify.inbox import Inbox
 from poller.worker import Clock, Worker
 
 CUSTOMERS_FILE_SECONDS = 1.0
 """How often the customers file is looked at."""
+
+LOOP_SECONDS = 0.5
+"""How often the event loop's lag is measured."""
 
 CHANGES_AT_ONCE_MAX = 5_000
 """Of the customers file, between two turns of the loop."""
@@ -48,11 +49,8 @@ async def run(settings: Settings) -> int:
     give_back_large_blocks()
     engine = make_engine(settings)
     clock = make_clock()
-    shown = settings.log_customers
-    logger = configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets_of(settings), customers=shown)
-    telemetry = Telemetry(logger, shown)
-    journal = Journal(telemetry, settings.kafka.checkpoint_partitions)
-    tell_settings(settings, journal)
+    voice = make_voice(settings, secrets_of(settings), clock)
+    journal = make_journal(settings, voice.telemetry)
 
     log = KafkaLog(settings.kafka, settings.voucherify.url, clock)
     async with VoucherifySource(settings.voucherify, on_ending=journal.endpoint_ends) as source:
@@ -61,13 +59,14 @@ async def run(settings: Settings) -> int:
         worker.forward_by(hints.send)
         async with one_error(), anyio.create_task_group() as services:
             services.start_soon(drain_on_signal, worker)
+            services.start_soon(watch_the_loop, clock, journal)
             watch = KafkaWatch(settings.kafka, journal)
             worker.enter_by(watch.put)
             services.start_soon(watch.follow, worker.watch_changed)
             if settings.customers_file is not None:
                 services.start_soon(follow_customers_file, settings.customers_file, settings.listed, worker, journal)
             if settings.admin_port:
-                await services.start(serve_admin, settings, worker, telemetry)
+                await services.start(Office(settings, worker, voice, journal, hints, clock).open)
             if settings.webhook.port or settings.change_feed == "on":
                 services.start_soon(share_hints, settings, hints, worker)
             if settings.webhook.port:
@@ -143,8 +142,22 @@ def cycle_of(budget: BudgetSettings) -> Cycle | None:
 
 
 def secrets_of(settings: Settings) -> list[Secret]:
-    given = (settings.voucherify.app_id, settings.voucherify.app_token, settings.kafka.sasl_password, settings.webhook.secret)
+    given = (
+        settings.voucherify.app_id,
+        settings.voucherify.app_token,
+        settings.kafka.sasl_password,
+        settings.webhook.secret,
+        settings.admin_token,
+    )
     return [secret for secret in given if secret is not None]
+
+
+def make_journal(settings: Settings, telemetry: Telemetry) -> Journal:
+    journal = Journal(telemetry, settings.kafka.checkpoint_partitions)
+    tell_settings(settings, journal)
+    for secret in secrets_of(settings):
+        secret.tell(journal.secret_reread)
+    return journal
 
 
 def tell_settings(settings: Settings, journal: Journal) -> None:
@@ -152,29 +165,6 @@ def tell_settings(settings: Settings, journal: Journal) -> None:
     journal.event("settings", **dict(start_report(settings)))
     for warning in warnings(settings):
         journal.event("settings_doubtful", warning=warning)
-
-
-async def serve_admin(
-    settings: Settings, worker: Worker, telemetry: Telemetry, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
-) -> None:
-    host, port = settings.admin_host, settings.admin_port
-    try:
-        app = admin.make_app(worker.live, worker.ready, worker.standing, partial(status, worker, telemetry))
-        await admin.serve(app, host, port, started=lambda _: task_status.started())
-    except OSError as error:
-        raise SettingsError([admin_fault(host, port, error)]) from error
-
-
-def status(worker: Worker, telemetry: Telemetry) -> admin.Status:
-    """`cycle` (`CycleStands`, or null), the part of the budget that each owned partition has, what was counted since the start, and how much of what was published hints had announced."""
-    counters = telemetry.counters
-    published = counters.activities_published - counters.activities_replayed
-    return {
-        "cycle": worker.cycle(),
-        "parts": worker.parts(),
-        "hints_recall": round(counters.activities_announced / published, 4) if published else None,
-        "counters": asdict(counters),
-    }
 
 
 def make_inbox(settings: Settings, worker: Worker, hints: KafkaHints, clock: Clock, journal: Journal) -> Inbox:
@@ -192,17 +182,9 @@ async def serve_webhooks(settings: Settings, inbox: Inbox, *, task_status: TaskS
     host, port = settings.webhook.host, settings.webhook.port
     try:
         app = webhooks.make_app(inbox.take)
-        await admin.serve(app, host, port, started=lambda _: task_status.started(), connection=webhooks.BoundedConnection)
+        await http.serve(app, host, port, started=lambda _: task_status.started(), connection=webhooks.BoundedConnection)
     except OSError as error:
         raise SettingsError([f"POLLER_WEBHOOK_HOST={host}, POLLER_WEBHOOK_PORT={port}: {error.strerror}: choose others"]) from error
-
-
-def admin_fault(host: str, port: int, error: OSError) -> str:
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return (
-            f"POLLER_ADMIN_HOST={host}: {error.strerror}: name an address of this machine, or set POLLER_ADMIN_PORT=0 for no admin server"
-        )
-    return f"POLLER_ADMIN_PORT={port}: {error.strerror} on {host}: choose another port, or 0 for no admin server"
 
 
 async def drain_on_signal(worker: Worker) -> None:
@@ -210,6 +192,14 @@ async def drain_on_signal(worker: Worker) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             worker.drain()
+
+
+async def watch_the_loop(clock: Clock, journal: Journal) -> None:
+    """Measure how late the event loop wakes whoever waits."""
+    while True:
+        wanted_at = clock() + LOOP_SECONDS
+        await anyio.sleep(LOOP_SECONDS)
+        journal.loop_lagged(max(0.0, clock() - wanted_at))
 
 
 async def follow_customers_file(path: Path, named: Entries, worker: Worker, journal: Journal) -> None:
@@ -224,6 +214,8 @@ async def follow_customers_file(path: Path, named: Entries, worker: Worker, jour
             continue
         if found is not None:
             changes = list((await anyio.to_thread.run_sync(differences, known, found)).items())  # of a million it takes a second
+            if changes:
+                journal.reloaded("customers_file", done=True)
             for begin in range(0, len(changes), CHANGES_AT_ONCE_MAX):
                 worker.watch_changed(dict(changes[begin : begin + CHANGES_AT_ONCE_MAX]), True, "file")
                 await anyio.lowlevel.checkpoint()

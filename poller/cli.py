@@ -7,19 +7,24 @@ and `run` never loads what the demo needs. A new one is an entry of `COMMANDS`, 
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
-
-from cyclopts import App, CycloptsError
+from functools import partial
+from types import FrameType, MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from poller.errors import NotOurs, PollerError, SettingsError
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 OK = 0
 FAILED = 1
 UNUSABLE = 2
 INTERRUPTED = 130
+TERMINATED = 143
+"""By SIGTERM, a command that does not end by itself upon it."""
 
 
 class Command(NamedTuple):
@@ -71,7 +76,7 @@ COMMANDS: Mapping[str, Command] = {
         "Read activities and publish them, until stopped.",
         "Settings are environment variables; all that is wrong with them is said at once, and nothing is started (exit code 2). "
         "SIGTERM and SIGINT stop it: what is in flight is finished first (exit code 0).\n\n"
-        "Example: `docker run --env-file poller.env … poller run`, or in a shell: `set -a; . ./poller.env; poller run`",
+        "Example: `docker run --env-file poller.env voucherify-activity-poller run`, or in a shell: `set -a; . ./poller.env; poller run`",
     ),
     "check": Command(
         "Try settings, credentials, permission, brokers, topics and checkpoints; with one API call.",
@@ -82,7 +87,7 @@ COMMANDS: Mapping[str, Command] = {
         "Show how one customer stands: partition, owner, checkpoint, recent ids, next call, last error.",
         "Changes nothing and makes no API call. What is committed comes from Kafka; when it is called next and what failed, from the poller that owns it, "
         "by its admin server. Only the settings of Kafka are needed.\n\n"
-        "Example: `poller inspect cust_…`, or `kubectl exec deploy/poller -- poller inspect cust_… --json | jq .checkpoint.cursor`",
+        "Example: `poller inspect cust_…`, or `kubectl exec deploy/voucherify-activity-poller -- poller inspect cust_… --json | jq .checkpoint.cursor`",
     ),
     "probe": Command(
         "Find out how the API is to be read: order, bounds, cursors, limits, shapes; with at most 15 API calls.",
@@ -150,7 +155,9 @@ Settings are environment variables; `poller config` lists them.
 EXIT_CODES = """Exit codes: 0: all is well. 1: it failed, or a check did. 2: the settings or the command line cannot be used; nothing was started, or what was has ended as the checkpoint topic is not, or no longer, its own. 130: interrupted."""
 
 
-def make_app() -> App:
+def make_app() -> "App":
+    from cyclopts import App
+
     app = App(name="poller", help=HELP, help_format="markdown", help_epilogue=EXIT_CODES, version=_version)
     for name, command in COMMANDS.items():
         if command.parts:
@@ -160,7 +167,9 @@ def make_app() -> App:
     return app
 
 
-def _app_of_parts(name: str, command: Command) -> App:
+def _app_of_parts(name: str, command: Command) -> "App":
+    from cyclopts import App
+
     app = App(name=name, help=command.help, help_format="markdown", help_epilogue=command.more)
     for part, its in command.parts.items():
         app.command(f"poller.commands.{name}:{name}_{part}", name=part, help=its.help, help_epilogue=its.more)
@@ -178,11 +187,20 @@ def _version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
-    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    # Process 1 of a container ignores what it does not handle, and a start is long: nothing was begun yet, so nothing is to be finished.
+    signal.signal(signal.SIGTERM, partial(_terminated, OK if given[:1] == ["run"] else TERMINATED))
+    sys.exit(run_command(given))
+
+
+def _terminated(code: int, _signal: int, _frame: FrameType | None) -> None:
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """The exit code of one command; what went wrong stands on standard error."""
+    from cyclopts import CycloptsError
+
     # A command says in its own words what it would say; `run` sets levels of its own.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

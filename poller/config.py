@@ -7,12 +7,10 @@ means unset. A secret can be given as `…_FILE` too. What a text stands for is 
 import difflib
 import math
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,7 +22,6 @@ from poller.secret import Secret
 from poller.setting import (
     PREFIX,
     Declared,
-    ProxyUrl,
     declared,
     masked,
     number,
@@ -39,6 +36,7 @@ from poller.setting import (
     to_servers,
     to_start,
     to_time_zone,
+    to_token,
     to_user_name,
 )
 
@@ -53,8 +51,6 @@ __all__ = [
     "load_kafka",
     "load_planned",
     "load_sources",
-    "start_report",
-    "warnings",
 ]
 
 CALLS_PER_MINUTE = 60.0
@@ -179,6 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     change_feed: Annotated[Literal["off", "on"], setting("Whether to read which customers of the project were changed lately, so that they are read sooner. Costs up to a fifth of the calls, as much as it is worth; the API key must be allowed to list customers.")] = "off"
     admin_host: Annotated[str, setting("Where the admin server listens; 0.0.0.0 in a container.", parse=to_host)] = "127.0.0.1"
     admin_port: Annotated[int, setting("The admin server's port; 0: no admin server.", ge=0, le=65535)] = 8080
+    admin_token: Annotated[Secret, setting("With it, as `Authorization: Bearer …`, the admin server takes orders: `POST /log-level` and `POST /customers/{id}/hint`. At least 16 characters. Without it, nothing there changes anything.", parse=to_token)] | None = None
     log_format: Annotated[Literal["json", "console"], setting("How log lines look.", shown="json; console on a terminal")] | None = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], setting("What is logged: this and worse.")] = "info"
     log_customers: Annotated[Literal["plain", "hashed"], setting("How log lines name customers: by their ids, or by the first 12 digits of their SHA-256, as source ids can be e-mail addresses.")] = "plain"
@@ -500,7 +497,7 @@ def _too_stale(settings: Settings) -> Iterator[str]:
     if settings.staleness_seconds_max is not None and settings.staleness_seconds_max < seconds:
         yield (
             f"POLLER_STALENESS_SECONDS_MAX={number(settings.staleness_seconds_max)}: reading {len(settings.named)} customers once takes {seconds:.1f} seconds "
-            f"with {_budget(settings.budget)}: raise it to {math.ceil(seconds * 1.1)} or more, raise the budget, or watch fewer"
+            f"with {shown_budget(settings.budget)}: raise it to {math.ceil(seconds * 1.1)} or more, raise the budget, or watch fewer"
         )
 
 
@@ -509,90 +506,15 @@ def _too_slow_for_tokens(settings: Settings) -> Iterator[str]:
     calls_per_second = settings.budget.calls_per_second
     if settings.voucherify.auth == "oauth" and calls_per_second * TOKEN_SECONDS < TOKEN_CALLS_MIN:
         yield (
-            f"POLLER_VOUCHERIFY_AUTH='oauth': with {_budget(settings.budget)} there are {1 / calls_per_second / 60:.0f} minutes between two calls, and a token "
+            f"POLLER_VOUCHERIFY_AUTH='oauth': with {shown_budget(settings.budget)} there are {1 / calls_per_second / 60:.0f} minutes between two calls, and a token "
             f"lives {TOKEN_SECONDS // 60}: set it to `token`, or allow {math.ceil(TOKEN_CALLS_MIN * 3600 / TOKEN_SECONDS)} calls an hour or more"
         )
 
 
-def _budget(budget: BudgetSettings) -> str:
+def shown_budget(budget: BudgetSettings) -> str:
     parts = {
         "POLLER_CALLS_PER_MINUTE": budget.calls_per_minute,
         "POLLER_CALLS_PER_HOUR": budget.calls_per_hour,
         "POLLER_CALLS_PER_CYCLE": budget.calls_per_cycle,
     }
     return " and ".join(f"{variable}={number(value)}" for variable, value in parts.items() if value is not None)
-
-
-def warnings(settings: Settings) -> list[str]:
-    """What is allowed, but may not be meant; with the numbers."""
-    return [
-        *_watched_warnings(settings),
-        *_start_warnings(settings),
-        *_lookback_warnings(settings),
-        *_staleness_warnings(settings),
-        *_cleartext_warnings(settings),
-    ]
-
-
-def _watched_warnings(settings: Settings) -> Iterator[str]:
-    if not settings.customers and not settings.listed and settings.watch_all is None:
-        yield (
-            "neither POLLER_CUSTOMERS nor POLLER_CUSTOMERS_FILE is given: only whom the watch topic names is watched; add customers with `poller watch add`"
-        )
-
-
-def _start_warnings(settings: Settings) -> Iterator[str]:
-    if isinstance(settings.start, int) and settings.start > (now_ms := round(time.time() * 1000)):
-        days = (settings.start - now_ms) / 86_400_000
-        yield (
-            f"POLLER_START lies {days:.1f} days ahead: nothing that happens before is published, and each customer's checkpoint keeps that, "
-            "whatever this setting says later"
-        )
-
-
-def _lookback_warnings(settings: Settings) -> Iterator[str]:
-    lookback, staleness = settings.lookback_seconds, settings.staleness_seconds_max
-    if lookback == 0:
-        yield "POLLER_LOOKBACK_SECONDS=0: an activity that the API shows later than its created_at may never be published"
-    if staleness is not None and lookback > 60 * staleness:
-        yield (
-            f"POLLER_LOOKBACK_SECONDS={number(lookback)} is {lookback / staleness:.0f} times POLLER_STALENESS_SECONDS_MAX={number(staleness)}: each read asks "
-            "again for all of the lookback, so a customer with 100 activities in it costs more than one call every time"
-        )
-
-
-def _staleness_warnings(settings: Settings) -> Iterator[str]:
-    seconds = len(settings.named) / settings.budget.calls_per_second
-    staleness = settings.staleness_seconds_max
-    if staleness is not None and staleness < 1.1 * seconds:
-        yield (
-            f"POLLER_STALENESS_SECONDS_MAX={number(staleness)} leaves less than a tenth to spare: reading {len(settings.named)} customers once takes "
-            f"{seconds:.1f} seconds with {_budget(settings.budget)}"
-        )
-
-
-def _cleartext_warnings(settings: Settings) -> Iterator[str]:
-    url = urlsplit(settings.voucherify.url)
-    if url.scheme == "http" and not re.fullmatch(r"localhost|127(\.\d+){3}|::1", url.hostname or ""):
-        yield f"POLLER_VOUCHERIFY_URL={settings.voucherify.url}: the credentials travel in clear text"
-
-
-def start_report(settings: Settings) -> list[tuple[str, Any]]:
-    """Each setting's variable and value, safe to log: secrets as such, customers by their number."""
-    return [(one.variable, _reported(getattr(getattr(settings, one.group) if one.group else settings, one.field))) for one in DECLARED]
-
-
-def _reported(value: Any) -> Any:
-    match value:
-        case Secret(path=None):
-            return "<secret>"
-        case Secret():
-            return f"<secret in {value.path}>"
-        case ProxyUrl():
-            return masked(value)
-        case Path() | Match():
-            return str(value)
-        case tuple():
-            return f"{len(value)} customers"
-        case _:
-            return value

@@ -4,6 +4,7 @@
     ├── SettingsError                 say all faults at once, exit 2
     ├── SourceError                   nothing was read; the cursor stays
     │   ├── Unreachable               back off, then try again: no answer came
+    │   │   └── TimedOut              the same: not in time
     │   ├── ServerFault               back off, then try again: 5xx
     │   ├── Undecodable               back off for this customer: an answer came that is no page
     │   │   └── TooLarge              ask for fewer activities at once, as far as that goes
@@ -88,6 +89,10 @@ class SourceError(PollerError):
 
 class Unreachable(SourceError):
     """Voucherify did not answer."""
+
+
+class TimedOut(Unreachable):
+    """Voucherify did not answer in time."""
 
 
 class ServerFault(SourceError):

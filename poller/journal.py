@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -11,8 +11,10 @@ from poller.core.hints import Hints
 from poller.core.lifecycle import is_unknown
 from poller.core.listing import Found
 from poller.core.watched import Changed, Source
+from poller.counts import Asked, Call, Counts
 from poller.errors import (
     CustomerUnknown,
+    Explanation,
     Forged,
     HintError,
     LogError,
@@ -24,9 +26,9 @@ from poller.errors import (
     Undecodable,
     Unreachable,
 )
-from poller.model import Batch, Commit, CustomerId, Fetch, Page, Restored
+from poller.model import Batch, Commit, CustomerId, FeedCall, Fetch, Hindrance, ListCall, Page, Restored
 from poller.persons import Persons
-from poller.telemetry import EventName, Telemetry
+from poller.telemetry import EventName, HintFate, Reloaded, Success, Telemetry
 
 ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachable)
 """Errors that are told of the customer; the others concern every call, and are told of the pause that they make."""
@@ -42,17 +44,6 @@ UNKNOWN_REMEMBERED = 100_000
 
 WATCHED_SECONDS = 10.0
 """Between two lines on what a source has changed of the watched set, however often it does."""
-
-HintMetric = Literal[
-    "hints_received",
-    "hints_forged",
-    "hints_unreadable",
-    "hints_repeated",
-    "hints_unknown",
-    "hints_forwarded",
-    "hints_heard",
-    "hints_dropped",
-]
 
 
 class Rewatched(msgspec.Struct, frozen=True):
@@ -71,7 +62,7 @@ class Journal:
         """`checkpoint_partitions`: how many the settings ask for; `None`: they say nothing."""
         self._telemetry = telemetry
         self._checkpoint_partitions = checkpoint_partitions
-        self._counters = telemetry.counters
+        self._counts = Counts(telemetry.metrics)
         self._paused_until = float("-inf")
         self._told_unfollowable = False
         self._refused_told_at = float("-inf")
@@ -84,6 +75,41 @@ class Journal:
     def event(self, name: EventName, **fields: Any) -> None:
         self._telemetry.event(name, **fields)
 
+    @property
+    def last_success(self) -> Mapping[Success, float]:
+        """Unix time of the last success of each kind that there was."""
+        return self._counts.last_success
+
+    def throttled(self, by: Hindrance, seconds: float) -> None:
+        """Somebody was due, and no call could start for so long."""
+        self._counts.throttled(by, seconds)
+
+    def rebalancing(self) -> None:
+        self._counts.rebalancing()
+        self.event("rebalancing")
+
+    def heartbeat(self, now: float) -> None:
+        """The group's coordinator has answered one."""
+        self._counts.heartbeat(now)
+
+    def handed_over(self, partition: int, seconds: float) -> None:
+        """From its assignment on until its first commit here."""
+        self._counts.handed_over(seconds)
+
+    def transaction_failed(self, seconds: float) -> None:
+        self._counts.transaction_failed(seconds)
+
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop woke so much later than asked for."""
+        self._counts.loop_lagged(seconds)
+
+    def reloaded(self, what: Reloaded, *, done: bool) -> None:
+        """A file that had changed was read again, or could not be used."""
+        self._counts.reloaded(what, done=done)
+
+    def secret_reread(self, done: bool) -> None:
+        self.reloaded("secret", done=done)
+
     def kafka_ready(self, partitions: int) -> None:
         """The topics are there, and the checkpoint topic has so many partitions."""
         self.event("kafka_ready", partitions=partitions)
@@ -95,6 +121,7 @@ class Journal:
             )
 
     def customers_file_broken(self, error: SettingsError) -> None:
+        self.reloaded("customers_file", done=False)
         self.event("settings_doubtful", warning=f"{'; '.join(error.faults)}: the last list that could be read stays in force")
 
     def watched_set_changed(self, source: Source, changed: Changed, now: float) -> None:
@@ -121,82 +148,76 @@ class Journal:
     def endpoint_ends(self, ending: object) -> None:
         self.event("deprecated_endpoint", says=str(ending))
 
-    def hint(self, what: HintMetric) -> None:
-        setattr(self._counters, what, getattr(self._counters, what) + 1)
+    def hint(self, fate: HintFate) -> None:
+        self._counts.hint(fate)
 
     def hints_stand(self, hints: Hints) -> None:
         """What has come of hints since the process began."""
-        counters = self._counters
-        counters.hints_used, counters.hints_useful, counters.hints_refused = hints.used, hints.useful, hints.refused
-        counters.activities_announced = hints.announced
+        self._counts.hints_stand(hints)
 
     def webhook_refused(self, error: HintError, now: float) -> None:
         """Anybody may send one, as often as they like: it is told of now and then."""
-        self.hint("hints_forged" if isinstance(error, Forged) else "hints_unreadable")
+        self.hint("forged" if isinstance(error, Forged) else "unreadable")
         if now >= self._refused_told_at + REFUSED_SECONDS:
             self._refused_told_at = now
-            self.event("webhook_refused", error=str(error), refused=self._counters.hints_forged + self._counters.hints_unreadable)
+            self.event("webhook_refused", error=str(error), refused=self._counts.refused_webhooks())
 
     def hints_unshared(self, error: LogError, retry_seconds: float) -> None:
         self.event("hints_unshared", error=str(error), retry_seconds=round(retry_seconds, 1))
 
-    def page_received(self, fetch: Fetch, page: Page, now: float) -> None:
-        self._counters.calls += 1
-        self._counters.pages += 1
+    def page_received(self, fetch: Fetch, page: Page, batch: Batch | None, now: float) -> None:
+        """`batch`: what of the page is to be committed."""
+        self._counts.answered("read", fetch, now)
+        self._counts.read(fetch, batch)
         self._resumed(now)
         if self._unknown.pop(fetch.customer, None) is not None:
             self.event("customer_known", customer=fetch.customer)
         self.event("read", customer=fetch.customer, entries=len(page.entries), seconds=round(now - fetch.at, 3))
 
     def call_failed(self, fetch: Fetch, error: SourceError, now: float, paused_until: float) -> None:
-        if self._failed(error):
+        if self._failed("read", fetch, error, now):
             if is_unknown(fetch, error):
                 self._customer_unknown(fetch, error)
             elif isinstance(error, ONE_CUSTOMERS):
-                self.event("customer_failed", customer=fetch.customer, error=str(error))
-            self._paused(self._telemetry.text(error, fetch.customer), now, paused_until)
+                self.event("customer_failed", customer=fetch.customer, error=str(error), request_id=_request_id(error))
+            self._paused(error, self._telemetry.text(error, fetch.customer), now, paused_until)
 
-    def feed_read(self, now: float) -> None:
-        self._counters.calls += 1
-        self._counters.feed_calls += 1
+    def feed_read(self, call: FeedCall, now: float) -> None:
+        self._counts.answered("feed", call, now)
         self._resumed(now)
 
-    def feed_failed(self, error: SourceError, now: float, paused_until: float) -> None:
-        self._counters.feed_calls += 1
-        if self._failed(error):
-            self.event("feed_failed", error=str(error))
-            self._paused(error, now, paused_until)
+    def feed_failed(self, call: FeedCall, error: SourceError, now: float, paused_until: float) -> None:
+        if self._failed("feed", call, error, now):
+            self.event("feed_failed", error=str(error), request_id=_request_id(error))
+            self._paused(error, str(error), now, paused_until)
 
-    def customers_listed(self, found: Found, now: float) -> None:
-        """One call of the listing was answered, and what it found is written."""
-        self._counters.calls += 1
-        self._counters.list_calls += 1
-        self._counters.customers_found += found.new
+    def list_answered(self, call: ListCall, now: float) -> None:
+        self._counts.answered("list", call, now)
         self._resumed(now)
+
+    def customers_listed(self, found: Found) -> None:
+        """What an answer of the listing has found is written."""
+        self._counts.listed(found)
         if found.gap:
-            self._counters.listing_gaps += 1
             self.event("listing_gap", after_ms=found.call.after_ms)
         if found.whole:
-            self.event("customers_listed", found=self._counters.customers_found)
+            self.event("customers_listed", found=self._counts.found())
 
-    def listing_failed(self, error: SourceError | LogError, now: float, paused_until: float) -> None:
-        self._counters.list_calls += 1
+    def listing_failed(self, call: ListCall, error: SourceError | LogError, now: float, paused_until: float) -> None:
         if isinstance(error, LogError):
-            self._counters.calls += 1
             self.event("listing_failed", error=str(error))
-        elif self._failed(error):
-            self.event("listing_failed", error=str(error))
-            self._paused(error, now, paused_until)
+        elif self._failed("list", call, error, now):
+            self.event("listing_failed", error=str(error), request_id=_request_id(error))
+            self._paused(error, str(error), now, paused_until)
 
     def batch_held(self, batch: Batch) -> None:
         """A page was understood; what is counted here is true whether it is committed or read again."""
+        self._counts.held(batch)
         if batch.gap:
-            self._counters.gaps_suspected += 1
             self.event(
                 "gap_suspected", customer=batch.customer, cursor_ms=batch.checkpoint.cursor_ms, stepped_ms=batch.checkpoint.stepped_ms
             )
         if batch.dropped:
-            self._counters.recent_ids_dropped += batch.dropped
             self.event("recent_ids_dropped", customer=batch.customer, dropped=batch.dropped)
         if not batch.followable and not self._told_unfollowable:
             self._told_unfollowable = True
@@ -208,13 +229,7 @@ class Journal:
         dead_letters = [letter for batch in commit.batches for letter in batch.dead_letters]
         self._tell_watched(now)
         self._lived(commit.batches)
-        self._counters.commits += 1
-        self._counters.activities_published += len(records)
-        self._counters.activities_replayed += len(records) - len(new)
-        self._counters.activities_known += sum(batch.known for batch in commit.batches)
-        self._counters.dead_letters += len(dead_letters)
-        for record in new:
-            self._counters.freshness.observe(max(0.0, now - record.created_at_ms / 1000))
+        self._counts.committed(commit, began, now)
         if dead_letters:
             customers = sorted({batch.customer for batch in commit.batches if batch.dead_letters})
             self.event(
@@ -249,8 +264,15 @@ class Journal:
         for customer in refused:
             self.event("replay_refused", customer=customer)
 
-    def restored(self, partition: int, restored: Restored, dropped: Sequence[Batch], differences: Sequence[str]) -> None:
-        self.event("partition_restored", partition=partition, checkpoints=len(restored.checkpoints), batches_dropped=len(dropped))
+    def restored(self, partition: int, restored: Restored, dropped: Sequence[Batch], differences: Sequence[str], seconds: float) -> None:
+        self._counts.restored(seconds)
+        self.event(
+            "partition_restored",
+            partition=partition,
+            checkpoints=len(restored.checkpoints),
+            batches_dropped=len(dropped),
+            seconds=round(seconds, 3),
+        )
         if restored.ownership is not None:
             ledger = restored.ownership.ledger
             self.event(
@@ -273,20 +295,19 @@ class Journal:
                 self.event("cycle_used_up", **_told(stands))
 
     def commit_undone(self, partition: int, customers: Sequence[CustomerId]) -> None:
-        self._counters.commits_undone += 1
+        self._counts.commit_undone()
         self.event("commit_undone", partition=partition, customers=len(customers), first=customers[0])
 
     def partition_failed(self, partition: int, error: LogError, failures: int) -> None:
-        self._counters.commit_failures += 1
+        self._counts.partition_failed(error)
         self.event("partition_failed", partition=partition, error=str(error), failures=failures)
 
-    def _failed(self, error: SourceError) -> bool:
+    def _failed(self, purpose: Asked, call: Call, error: SourceError, now: float) -> bool:
         """A call brought nothing that was asked for. False: it went into an access token, which is no failure."""
-        self._counters.calls += 1
+        self._counts.failed(purpose, call, error, now)
         if isinstance(error, TokenRenewed):
-            self.event("token_renewed", why=str(error.explanation) or None)
+            self.event("token_renewed", why=str(error.explanation) or None, request_id=_request_id(error))
             return False
-        self._counters.calls_failed += 1
         return True
 
     def _customer_unknown(self, fetch: Fetch, error: SourceError) -> None:
@@ -294,7 +315,7 @@ class Journal:
         retired = fetch.base is not None and fetch.base.life.retired_at is not None
         if not retired and fetch.customer not in self._unknown:
             self._unknown[fetch.customer] = True
-            self.event("customer_unknown", customer=fetch.customer, error=str(error))
+            self.event("customer_unknown", customer=fetch.customer, error=str(error), request_id=_request_id(error))
             if len(self._unknown) > UNKNOWN_REMEMBERED:
                 del self._unknown[next(iter(self._unknown))]
 
@@ -312,15 +333,20 @@ class Journal:
             for one, other in self._persons.published(batch):
                 self.event("same_person", customer=one, other=other)
 
-    def _paused(self, error: object, now: float, paused_until: float) -> None:
+    def _paused(self, error: SourceError, said: str, now: float, paused_until: float) -> None:
         if paused_until > max(now, self._paused_until):
             self._paused_until = paused_until
-            self.event("calls_paused", error=str(error), seconds=round(paused_until - now, 1))
+            self.event("calls_paused", error=said, seconds=round(paused_until - now, 1), request_id=_request_id(error))
 
     def _resumed(self, now: float) -> None:
         if self._paused_until > float("-inf") and now >= self._paused_until:
             self._paused_until = float("-inf")
             self.event("calls_resumed")
+
+
+def _request_id(error: SourceError) -> str | None:
+    """The API's own name for the call, by which its support finds it; `None`: it did not say."""
+    return error.explanation.request_id if isinstance(error.explanation, Explanation) else None
 
 
 def _told(stands: CycleStands) -> dict[str, Any]:

@@ -458,12 +458,20 @@ class Lookup(msgspec.Struct, frozen=True, gc=False, eq=False):
     """What was published before this instant does not matter."""
 
 
+Hindrance = Literal["budget", "cycle", "quota", "failures", "in_flight", "membership", "commits", "watched_set"]
+"""What holds up a call that is due: the rate's pace, the cycle's, the API's refusal, a pause after the API failed, the calls under way, the group, what
+Kafka has not committed, or that it is not known yet who is watched.
+"""
+
+
 class Wait(msgspec.Struct, frozen=True, gc=False):
     """The order to do nothing until an instant (`inf`: until something else happens)."""
 
     until: float
     why: str
     """For the operator: `nobody due`, `budget`, `quota`, …"""
+    by: Hindrance | None = None
+    """What holds up the calls; `None`: none is due, or none is to be made any more."""
 
 
 Why = Literal["unwatched", "watched again", "gone", "kept long enough", "forgotten"]

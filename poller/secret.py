@@ -13,7 +13,7 @@ Stamp = tuple[int, int, int]
 class Secret:
     """A text that no `repr`, `str`, format, comparison or pickle gives away."""
 
-    __slots__ = ("_check", "_path", "_stamp", "_value")
+    __slots__ = ("_broken", "_check", "_path", "_stamp", "_told", "_value")
     __hash__ = None  # type: ignore[assignment]  # a hash is a way of guessing
 
     def __init__(self, value: str, *, check: Callable[[str], str] = str) -> None:
@@ -22,6 +22,8 @@ class Secret:
         self._check = check
         self._path: Path | None = None
         self._stamp: Stamp | None = None
+        self._broken = False
+        self._told: Callable[[bool], None] = _not_told
 
     @classmethod
     def from_file(cls, path: Path, *, check: Callable[[str], str] = str) -> "Secret":
@@ -35,6 +37,10 @@ class Secret:
     def path(self) -> Path | None:
         return self._path
 
+    def tell(self, told: Callable[[bool], None]) -> None:
+        """Call this whenever the file has another value, with True, and whenever it begins to be of no use, with False."""
+        self._told = told
+
     def reveal(self) -> str:
         """The value now: read again where its file has changed; the last good one where that fails."""
         if self._path is not None:
@@ -44,11 +50,17 @@ class Secret:
     def _reread(self, path: Path) -> None:
         try:
             if _stamp(path.stat()) == self._stamp:
+                self._broken = False
                 return
             stamp, text = _read(path)
             self._value, self._stamp = self._check(text.strip("\r\n")), stamp
-        except (OSError, ValueError):
-            return  # a file is replaced in two steps, or is broken for a while: what worked is used until it is whole again
+        except (OSError, ValueError):  # it is replaced in two steps, or is broken for a while: what worked is used until it is whole again
+            if not self._broken:
+                self._broken = True
+                self._told(False)
+        else:
+            self._broken = False
+            self._told(True)
 
     def __repr__(self) -> str:
         return "<secret>"
@@ -63,6 +75,10 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret is not copied or pickled.")
+
+
+def _not_told(_done: bool) -> None:
+    pass
 
 
 def _stamp(status: os.stat_result) -> Stamp:

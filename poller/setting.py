@@ -211,6 +211,17 @@ def to_credential(text: str) -> str:
     return text
 
 
+TOKEN_CHARACTERS_MIN = 16
+"""As many tries as a server can answer do not find a longer one."""
+
+
+def to_token(text: str) -> str:
+    """A credential of ours, which anybody who reaches us may guess at."""
+    if len(to_credential(text)) < TOKEN_CHARACTERS_MIN:
+        raise ValueError(f"should have at least {TOKEN_CHARACTERS_MIN} characters, such as `openssl rand -hex 32` makes")
+    return text
+
+
 def to_password(text: str) -> str:
     if not text or not text.isprintable():
         raise ValueError("should hold no control characters")

@@ -44,25 +44,6 @@ def _row(one: Declared) -> Row:
     return Row(one.variable, one.group, one.shown_default, one.required, one.secret, one.expected, one.meta.says)
 
 
-def files() -> dict[Path, str]:
-    """Each generated file's path, from the repository's root, and its text."""
-    return {ENV_PATH: env_text(), MARKDOWN_PATH: markdown_text(), SCHEMA_PATH: schema_text()}
-
-
-def stale(root: Path) -> list[Path]:
-    """The generated files under `root` that are missing or say something else."""
-    return [path for path, text in files().items() if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text]
-
-
-def write(root: Path) -> list[Path]:
-    """Write what is not current; what was written."""
-    written = stale(root)
-    for path in written:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(files()[path], encoding="utf-8")
-    return written
-
-
 def schema_text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 

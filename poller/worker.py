@@ -1,9 +1,10 @@
-"""The loop, and the contracts of what it needs. On anyio only, so that it runs on trio in virtual time and on asyncio in production.
+"""The loop. On anyio only, so that it runs on trio in virtual time and on asyncio in production.
 
     run
     ├── _order_calls          asks the engine for the next call, and starts it
     │   └── _carry_out        one call: fetch, decode, tell the engine             (at most `calls_in_flight_max`)
-    ├── _hear_owners          where several partitions divide the budget: what each of them needs and gives
+    ├── _hear_owners          who owns what is not ours, and, where several partitions divide the budget, what they need and give
+    ├── _survey               looks at every customer that is ours, now and then, for whoever runs the process
     └── _stay_member          joins the group, again and again
         ├── _follow           what the group says: what is ours, and that it still is
         └── _own              one for each partition that is ours: open, restore, publish, again after any failure
@@ -12,17 +13,18 @@ Every decision is the engine's; what changes it rings the bell, and whoever wait
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from msgspec.structs import replace
 
+from poller.contracts import Log, Source, Writer
 from poller.core.backoff import Backoff
 from poller.core.budget import CycleStands
 from poller.core.engine import Engine
+from poller.core.overview import Overview, Surveyed
 from poller.core.standing import Standing
 from poller.core.watched import Changed
 from poller.core.watched import Source as WatchSource
@@ -30,8 +32,6 @@ from poller.errors import Fenced, LogError, LogRefused, NotOurs, SourceError
 from poller.journal import Journal
 from poller.model import (
     Assigned,
-    Batch,
-    Changes,
     Commit,
     Confirmed,
     CustomerId,
@@ -39,14 +39,9 @@ from poller.model import (
     Fetch,
     Hint,
     ListCall,
-    ListPage,
     Lookup,
     MembershipEvent,
-    Ownership,
-    Page,
     Rebalancing,
-    Response,
-    Restored,
     Wait,
     WatchEntry,
     Whose,
@@ -71,74 +66,16 @@ Enter = Callable[[Mapping[CustomerId, WatchEntry | None]], Awaitable[None]]
 TURN_SECONDS_MAX = 5.0
 """The loop turns at least so often, so that one that does not is noticed."""
 
+SURVEY_SECONDS, SURVEY_ASKED_SECONDS = 10.0, 120.0
+"""From the beginning of one look at every customer to the next, at least; and for how long this goes on after somebody asked for an overview."""
+
+SURVEY_RESTS, SURVEY_REST_SECONDS_MAX = 49, 1.0
+"""Between two slices of such a look so many times as long passes as one took: it takes a fiftieth of the loop's time. But no longer, as it is not
+the look that takes seconds.
+"""
+
 TURN_LATE_SECONDS = 120.0
 """A loop that has not turned for so long is taken for dead. Preparing the topics may take most of it, with brokers that do not answer."""
-
-
-class Source(Protocol):
-    """Where activities come from."""
-
-    async def fetch(self, fetch: Fetch) -> Response:
-        """Make one call. Raises `SourceError`, and nothing else; bounded in time and in bytes."""
-
-    def decode(self, response: Response) -> Page:
-        """Raises `Undecodable`, and nothing else."""
-
-    async def fetch_changes(self, call: FeedCall) -> Response:
-        """One call of the change feed, like `fetch`."""
-
-    def decode_changes(self, response: Response) -> Changes:
-        """Raises `Undecodable`, and nothing else."""
-
-    async def fetch_list(self, call: ListCall) -> Response:
-        """One call of the list of customers, like `fetch`."""
-
-    def decode_list(self, response: Response) -> ListPage:
-        """Raises `Undecodable`, and nothing else."""
-
-
-class Writer(Protocol):
-    """One owned partition of the checkpoint topic: any earlier owner is fenced."""
-
-    @property
-    def restored(self) -> Restored:
-        """What the partition held when it was opened: all that was ever committed to it."""
-
-    def let_go(self) -> None:
-        """What was restored is not asked for again, and need not be kept: it may be large."""
-
-    async def append(self, batches: Sequence[Batch], ownership: Ownership) -> None:
-        """Commit records, dead letters, checkpoints and the ownership record in one transaction.
-
-        Raises `LogError`, and nothing else; then it is not known whether it was committed, and this writer is of no more use.
-        """
-
-
-class Log(Protocol):
-    """Where activities and checkpoints go."""
-
-    async def prepare(self) -> int:
-        """Create or verify the topics; the number of partitions of the checkpoint topic. Raises `LogError`; may be called again."""
-
-    def join(self) -> AbstractAsyncContextManager[AsyncIterator[MembershipEvent]]:
-        """Be a member of the group until the block is left, which never raises and is bounded in time.
-
-        The iterator never ends. Trouble shows as `Assigned(frozenset())`, as `Confirmed` that does not come, or as `LogError`.
-        """
-
-    def owners(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[int, Ownership]]]:
-        """What the owners of all partitions commit about themselves, from now on, until the block is left, which never raises.
-
-        The iterator never ends. Raises `LogError`, as the iterator does.
-        """
-
-    async def published(self, customers: Collection[CustomerId], since_ms: int) -> Mapping[CustomerId, Collection[str]]:
-        """By customer the ids of its activities that stand in the activities topic, published since that instant or earlier: all that was ever
-        appended of them, as far as the topic's retention reaches. Bounded: of whom there is too much nothing is said. Raises `LogError`.
-        """
-
-    def open(self, partition: int) -> AbstractAsyncContextManager[Writer]:
-        """Fence the partition's earlier owner and restore. Raises `LogError`; leaving the block never raises and is bounded in time."""
 
 
 class Bell:
@@ -173,6 +110,16 @@ class Worker:
         self._bell = Bell()
         self._assigned: frozenset[int] | None = None
         self._owners: dict[int, anyio.CancelScope] = {}
+        self._assigned_at: dict[int, float] = {}
+        """Of those partitions that were not committed to since."""
+        self._others = anyio.CancelScope()
+        """While the owners of others' partitions are heard."""
+        self._heard: dict[int, str] = {}
+        """Who said last to own a partition that is not ours."""
+        self._surveyed: Surveyed | None = None
+        self._asked = anyio.Event()
+        """For an overview."""
+        self._asked_at = -math.inf
         self._confirmed_at = -math.inf
         self._join_failures = 0
         self._turned_at = -math.inf
@@ -190,8 +137,8 @@ class Worker:
         self._bell.ring()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stay_member)
-            if partitions > 1:
-                tasks.start_soon(self._hear_owners)
+            tasks.start_soon(self._hear_owners, frozenset(range(partitions)))
+            tasks.start_soon(self._survey)
             await self._order_calls(tasks)
             await self._finish()
             tasks.cancel_scope.cancel()
@@ -249,15 +196,29 @@ class Worker:
 
     def standing(self, customer: CustomerId) -> Standing:
         """How a customer stands here."""
-        return self._engine.standing(customer, self._clock())
+        return self._engine.view.standing(customer, self._clock())
 
     def cycle(self) -> CycleStands | None:
         """How the billing cycle stands for what is owned here; `None`: no cycle is configured, or nothing is owned."""
-        return self._engine.cycle_stands(self._clock())
+        return self._engine.view.cycle_stands(self._clock())
 
     def parts(self) -> dict[int, float]:
         """What part of the budget each owned partition has, by its last commit."""
-        return self._engine.parts
+        return self._engine.view.parts
+
+    def overview(self) -> Overview:
+        """How everything that is owned here stands; cheap. What is surveyed goes on being so while somebody asks: the first time it may be missing."""
+        self._asked_at = now = self._clock()
+        self._asked.set()
+        stands = self._engine.view.overview(now)
+        restoring = (self._assigned or frozenset()) - set(stands.owned)
+        surveyed = self._surveyed if self._engine.view.ours else None
+        return replace(stands, partitions=self._partitions or 0, restoring=tuple(sorted(restoring)), surveyed=surveyed)
+
+    def owners(self) -> dict[int, str]:
+        """Who owns each partition, as far as it was heard; what is ours is not asked."""
+        ours = dict.fromkeys(self._engine.view.ours, self._engine.view.owner)
+        return dict(sorted({**self._heard, **ours}.items()))
 
     def ready(self) -> tuple[bool, str]:
         """Whether what is ours is restored; a member that owns nothing stands by, which is ready too."""
@@ -265,8 +226,8 @@ class Worker:
             return False, "draining"
         if self._assigned is None:
             return False, "not yet a member of the group"
-        if self._engine.refused:
-            return False, self._engine.refused
+        if self._engine.view.refused:
+            return False, self._engine.view.refused
         if self._engine.awaited:
             return False, f"not yet told whom the {' and the '.join(self._engine.awaited)} of the watched set names"
         waiting = sorted(self._assigned - set(self._engine.owned))
@@ -307,8 +268,10 @@ class Worker:
                 case Lookup() as lookup:
                     tasks.start_soon(self._look_up, lookup)
                     await checkpoint()
-                case Wait(until=until):
+                case Wait(until=until, by=by):
                     await self._bell.wait(min(until - now, TURN_SECONDS_MAX))
+                    if by is not None:
+                        self._journal.throttled(by, self._clock() - now)
 
     async def _carry_out(self, fetch: Fetch) -> None:
         try:
@@ -317,11 +280,11 @@ class Worker:
         except SourceError as error:
             now = self._clock()
             batch = self._engine.fetch_failed(fetch, error, now)
-            self._journal.call_failed(fetch, error, now, self._engine.paused_until)
+            self._journal.call_failed(fetch, error, now, self._engine.view.paused_until)
         else:
             now = self._clock()
             batch = self._engine.page_received(fetch, page, now)
-            self._journal.page_received(fetch, page, now)
+            self._journal.page_received(fetch, page, batch, now)
         if batch is not None:
             self._journal.batch_held(batch)
         self._bell.ring()
@@ -346,13 +309,13 @@ class Worker:
         except SourceError as error:
             now = self._clock()
             self._engine.feed_failed(call, error, now)
-            self._journal.feed_failed(error, now, self._engine.paused_until)
+            self._journal.feed_failed(call, error, now, self._engine.view.paused_until)
         else:
             now = self._clock()
             others = self._engine.changes_received(call, changes, now)
-            self._journal.feed_read(now)
+            self._journal.feed_read(call, now)
             for hint in others:
-                self._journal.hint("hints_forwarded" if self._forward(hint) else "hints_dropped")
+                self._journal.hint("forwarded" if self._forward(hint) else "dropped")
         self._bell.ring()
 
     async def _list_customers(self, call: ListCall) -> None:
@@ -360,16 +323,18 @@ class Worker:
         lister = self._engine.lister
         try:
             page = self._source.decode_list(await self._source.fetch_list(call))
-            found = lister.received(call, page, self._clock())
+            now = self._clock()
+            self._journal.list_answered(call, now)
+            found = lister.received(call, page, now)
             if found is not None:
                 if found.changes:
                     await self._enter(found.changes)
                 lister.written(found)
-                self._journal.customers_listed(found, self._clock())
+                self._journal.customers_listed(found)
         except (SourceError, LogError) as error:
             now = self._clock()
             lister.failed(call, error, now)
-            self._journal.listing_failed(error, now, self._engine.paused_until)
+            self._journal.listing_failed(call, error, now, self._engine.view.paused_until)
         self._bell.ring()
 
     async def _finish(self) -> None:
@@ -380,14 +345,42 @@ class Worker:
                 self._turned_at = self._clock()
                 await self._bell.wait(TURN_SECONDS_MAX)
 
-    async def _hear_owners(self) -> None:
+    async def _survey(self) -> None:
+        while True:
+            await self._asked.wait()
+            began = self._clock()
+            if began - self._asked_at > SURVEY_ASKED_SECONDS:
+                self._asked = anyio.Event()
+                continue
+            surveyed = await self._look_at_all()
+            self._surveyed = surveyed if self._engine.view.ours else None
+            await anyio.sleep(max(0.0, began + SURVEY_SECONDS - self._clock()))
+
+    async def _look_at_all(self) -> Surveyed:
+        look = self._engine.view.survey(self._clock())
+        while True:
+            began = self._clock()
+            try:
+                next(look)
+            except StopIteration as end:
+                surveyed: Surveyed = end.value
+                return surveyed
+            await anyio.sleep(min(SURVEY_RESTS * (self._clock() - began), SURVEY_REST_SECONDS_MAX))
+
+    async def _hear_owners(self, partitions: frozenset[int]) -> None:
+        """Of those partitions that are not ours; anew with each assignment."""
         failures = 0
         while not self._draining:
+            others = frozenset() if self._assigned is None else partitions - self._assigned
             try:
-                async with self._log.owners() as owners:
-                    async for partition, ownership in owners:
-                        failures = 0
-                        self._engine.owner_said(partition, ownership, self._clock())
+                with anyio.CancelScope() as self._others:
+                    if not others:
+                        await anyio.sleep_forever()
+                    async with self._log.owners(others) as owners:
+                        async for partition, ownership in owners:
+                            failures = 0
+                            self._heard[partition] = ownership.owner
+                            self._engine.owner_said(partition, ownership, self._clock())
             except LogError as error:
                 failures += 1
                 await self._wait_for_log("owners_unheard", error, failures)
@@ -419,9 +412,10 @@ class Worker:
                 self._assign(partitions, owners)
             case Rebalancing():
                 self._engine.rebalancing()
-                self._journal.event("rebalancing")
+                self._journal.rebalancing()
             case Confirmed(at=at):
                 self._join_failures = 0
+                self._journal.heartbeat(self._clock())
                 self._confirmed_at = at
                 self._engine.confirmed(at)
         self._bell.ring()
@@ -430,23 +424,28 @@ class Worker:
         """What stays goes on untouched; what is gone is cancelled, and taken from the engine at once."""
         for partition in sorted(self._owners.keys() - partitions):
             self._owners.pop(partition).cancel()
+            self._assigned_at.pop(partition, None)
             self._engine.revoked(partition)
             self._journal.event("partition_lost", partition=partition)
         if owners is not None and not self._draining:
             for partition in sorted(partitions - self._owners.keys()):
                 scope = self._owners[partition] = anyio.CancelScope()
+                self._assigned_at[partition] = self._clock()
+                self._heard.pop(partition, None)
                 owners.start_soon(self._own, partition, scope)
         if partitions != self._assigned:
             self._assigned = partitions
+            self._others.cancel()
             self._journal.event("assigned", partitions=sorted(partitions))
 
     async def _own(self, partition: int, scope: anyio.CancelScope) -> None:
         failures = 0
         with scope:
             while self._wanted(partition):
+                began = self._clock()
                 try:
                     async with self._log.open(partition) as writer:
-                        await self._restore(partition, writer)
+                        await self._restore(partition, writer, began)
                         failures = 0
                         await self._publish(partition, writer)
                         break
@@ -467,7 +466,8 @@ class Worker:
         """Whether there is something to do for it: while draining only what calls under way bring, and what awaits its commit."""
         return not self._draining or self._engine.in_flight > 0 or self._engine.unpublished(partition)
 
-    async def _restore(self, partition: int, writer: Writer) -> None:
+    async def _restore(self, partition: int, writer: Writer, began: float) -> None:
+        """`began`: when its last owner began to be fenced."""
         await checkpoint_if_cancelled()  # taken in the very moment in which it was opened
         restored = writer.restored
         refusal = self._engine.ownership_refusal(restored)
@@ -478,7 +478,7 @@ class Worker:
         now = self._clock()
         undone = self._engine.undone(partition, restored)
         dropped = self._engine.assigned(partition, restored, now)
-        self._journal.restored(partition, restored, dropped, self._engine.ownership_differences(restored))
+        self._journal.restored(partition, restored, dropped, self._engine.ownership_differences(restored), now - began)
         writer.let_go()
         if undone:
             self._journal.commit_undone(partition, undone)
@@ -503,13 +503,20 @@ class Worker:
     async def _append(self, commit: Commit, writer: Writer) -> None:
         began = self._clock()
         with anyio.CancelScope(shield=True):
-            await writer.append(commit.batches, commit.ownership)
+            try:
+                await writer.append(commit.batches, commit.ownership)
+            except LogError:
+                self._journal.transaction_failed(self._clock() - began)
+                raise
         await checkpoint_if_cancelled()  # taken meanwhile: the engine has forgotten this partition
         now = self._clock()
         self._engine.committed(commit, now)
         self._journal.committed(commit, began, now)
+        assigned_at = self._assigned_at.pop(commit.partition, None)
+        if assigned_at is not None:
+            self._journal.handed_over(commit.partition, now - assigned_at)
         self._journal.hints_stand(self._engine.hints)
-        self._journal.cycle(self._engine.cycle_stands(now))
+        self._journal.cycle(self._engine.view.cycle_stands(now))
         self._bell.ring()
 
     async def _wait_for_partition(self, partition: int, error: LogError, failures: int) -> None:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from poller.app import make_engine
 from poller.commands.output import say_json, say_table
-from poller.config import KafkaSettings, Settings, load, warnings
+from poller.config import KafkaSettings, Settings, load
 from poller.errors import (
     CheckpointsMoved,
     CustomerUnknown,
@@ -41,6 +41,7 @@ from poller.kafka.workarounds import tolerate_emptied_markers
 from poller.matching import Match
 from poller.model import Checkpoint, Fetch, ListCall, Page, Query, Response, Walk
 from poller.setting import PREFIX
+from poller.settings_report import warnings
 from poller.voucherify.client import VoucherifySource
 
 FAILED, UNUSABLE = 1, 2

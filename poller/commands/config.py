@@ -8,7 +8,8 @@ from cyclopts import Parameter
 
 from poller.commands.output import say, say_json, say_table
 from poller.errors import SettingsError
-from poller.settings_reference import TITLES, rows, stale, write
+from poller.reference import stale, write
+from poller.settings_reference import TITLES, rows
 
 
 def config(
@@ -20,7 +21,7 @@ def config(
             name="--write",
             negative="",
             show_default=False,
-            help="Write config/poller.env, docs/settings.md and config/watch-entry.schema.json.",
+            help="Write what is generated from the code: the references in docs/, config/poller.env and config/watch-entry.schema.json.",
         ),
     ] = False,
     check_files: Annotated[

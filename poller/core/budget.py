@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 import msgspec
 
 from poller.errors import SettingsError
-from poller.model import Ledger
+from poller.model import Hindrance, Ledger
 
 ARRIVAL_SECONDS = 1.0
 """How much later than another a call may arrive at the server that counts it."""
@@ -190,6 +190,14 @@ class Budget(msgspec.Struct, frozen=True):
     def available_at(self, now: float) -> float:
         """When the next call may start; `inf`: not before a commit grants it. Expects a refilled budget."""
         return self._level_reaches(1.0, now) if self.allowance >= 1 else math.inf
+
+    def hindrance(self, now: float) -> Hindrance:
+        """What a call waits for that may not start yet. Expects a refilled budget."""
+        if self.terms.cycle is not None and self.paced_left() <= 0:
+            return "cycle"
+        if self.level >= 1 - LEVEL_ROUNDING:
+            return "commits"  # for their grant
+        return "cycle" if self.calls_per_second(now) < self.terms.calls_per_second else "budget"
 
     def grant_due_at(self, now: float) -> float:
         """When a commit is worth making for the sake of its grant alone; `inf`: calls are still granted."""

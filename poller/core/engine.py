@@ -17,13 +17,12 @@ the log holds; a held batch survives that if it was built on the very checkpoint
 import math
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import reduce
 
 from msgspec.structs import replace
 
 from poller.core import backoff, cursor, dedupe, feed, ownership, replay, walk
 from poller.core.arrival import Arrival, each_in_turn, taken_in
-from poller.core.budget import Budget, CycleStands
+from poller.core.budget import Budget
 from poller.core.cursor import ServerClock
 from poller.core.freshness import Reading
 from poller.core.hints import Hints
@@ -36,7 +35,7 @@ from poller.core.placing import place
 from poller.core.policy import Policy
 from poller.core.schedule import Schedule
 from poller.core.shares import Shares
-from poller.core.standing import Busy, Standing, standing_in
+from poller.core.view import Parts, View
 from poller.core.watched import Changed, Source, Watched, filters_of, settle
 from poller.errors import SourceError, TokenRenewed, TooLarge
 from poller.model import (
@@ -51,6 +50,7 @@ from poller.model import (
     Feed,
     FeedCall,
     Fetch,
+    Hindrance,
     Hint,
     Learned,
     Ledger,
@@ -104,6 +104,20 @@ class Engine:
         self._pauses = Pauses()
         self.lister = Lister(policy, self._owned, self._watched, self._pauses)
         self._lives = Lives(policy, self._watched, self._in_flight)
+        self.view = View(
+            Parts(
+                policy=policy,
+                watched=self._watched,
+                owned=self._owned,
+                suspended=self._suspended,
+                arriving=self._arriving,
+                held=self._held,
+                in_flight=self._in_flight,
+                feed=self._feed,
+                lister=self.lister,
+                pauses=self._pauses,
+            )
+        )
         self._lease_until = -math.inf
         self._draining = False
 
@@ -115,54 +129,17 @@ class Engine:
             f"<Engine {customers} customers, {scheduled} scheduled, {len(self._in_flight)} in flight, {held} held, partitions {self.owned}>"
         )
 
-    # What the worker may ask.
+    # What the worker goes by; whatever else may be asked is the view's.
 
     @property
     def owned(self) -> list[int]:
         """The partitions that are ours and restored."""
-        return sorted(self._owned)
+        return self.view.owned
 
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return len(self._in_flight) + (self._feed.call is not None) + (self.lister.call is not None)
-
-    @property
-    def customers(self) -> int:
-        """Watched customers in the partitions that are ours and restored."""
-        return sum(len(self._watched.of(partition)) for partition in self._owned)
-
-    @property
-    def paused_until(self) -> float:
-        """No call is made before, whoever is due."""
-        return self._pauses.until
-
-    @property
-    def refused(self) -> str:
-        """Why the API refuses every call until somebody mends something; empty where it is not known to."""
-        return self._pauses.refused
-
-    @property
-    def parts(self) -> dict[int, float]:
-        """What part of the budget each owned partition has."""
-        return {partition: self._shares.part(owned.share) for partition, owned in sorted(self._owned.items())}
-
-    def cycle_stands(self, now: float) -> CycleStands | None:
-        """How the cycle stands for the owned partitions; `None`: no cycle is configured, or nothing is owned."""
-        each = [stands for owned in self._owned.values() if (stands := owned.budget.cycle_stands(now)) is not None]
-        return reduce(CycleStands.joined, each) if each else None
-
-    def standing(self, customer_id: CustomerId, now: float) -> Standing:
-        """How a customer stands here. Expects to know how many partitions divide the work."""
-        partition = ownership.partition_of(customer_id, self._partitions)
-        sources, entry = self._watched.sources(customer_id), self._watched.entry(customer_id)
-        told = Standing(partition=partition, owner=self._policy.owner, state="not owned", sources=sources, entry=entry)
-        if self._pauses.until > now:
-            told = replace(told, paused_until=self._pauses.until, paused_why=self._pauses.why)
-        owned = self._owned.get(partition)
-        if owned is None:
-            return replace(told, state="restoring") if partition in self._suspended else told
-        return standing_in(owned, customer_id, told, self._busy(partition, customer_id), now)
+        return self.view.in_flight
 
     def watches(self, customer_id: CustomerId) -> bool:
         """Whether it is to be read, by whoever owns its partition."""
@@ -198,7 +175,7 @@ class Engine:
 
     def partitioned(self, partitions: int) -> None:
         """So many partitions divide the work. Raises `SettingsError` where the budget cannot be divided so often."""
-        self._shares = Shares(self._policy, partitions)
+        self._shares = self.view.shares = Shares(self._policy, partitions)
         self._partitions = partitions
         self._watched.partitioned(partitions)
 
@@ -297,7 +274,9 @@ class Engine:
         wait = self._hindrance(now)
         if wait is not None:
             return wait
-        until = math.inf
+        suspended_at = min((self._due_at(owned, now) for owned in self._suspended.values()), default=math.inf)
+        until = suspended_at if suspended_at > now else math.inf
+        by: Hindrance | None = "commits" if suspended_at <= now else None
         for partition, owned in sorted(self._owned.items(), key=lambda item: (item[1].schedule.due_at(now), item[1].called)):
             owned.budget = owned.budget.refill(now)
             available_at, feed_at, list_at = owned.budget.available_at(now), self._feed.due_at(owned), self.lister.due_at(owned, now)
@@ -305,11 +284,12 @@ class Engine:
                 self._spend(owned, now)
                 asked = self._feed if feed_at <= now else self.lister
                 return asked.order(owned, partition, self._server_clock.earliest(now) or now, now)
-            at = max(available_at, owned.schedule.due_at(now))
-            if at <= now:
+            due_at = min(feed_at, list_at, owned.schedule.due_at(now))
+            if max(available_at, due_at) <= now:
                 return self._fetch(partition, owned, now)
-            until = min(until, at, max(available_at, min(feed_at, list_at)))
-        return Wait(until, "the budget, or until somebody is due")
+            until = min(until, available_at if due_at <= now else due_at)
+            by = owned.budget.hindrance(now) if due_at <= now else by
+        return Wait(until, "the budget, or until somebody is due", by)
 
     def page_received(self, fetch: Fetch, page: Page, now: float) -> Batch | None:
         """What the page brought, held until it is committed; `None`: nothing to commit, or its partition was taken meanwhile."""
@@ -458,7 +438,7 @@ class Engine:
 
     def _settle(self, owned: Owned, partition: int, customer_id: CustomerId) -> None:
         """It is called as it is watched now."""
-        busy = self._busy(partition, customer_id) is not None
+        busy = self.view.busy(partition, customer_id) is not None
         self._lives.settled(owned, customer_id)
         entry = self._watched.entry(customer_id)
         customer = settle(owned, customer_id, entry, busy=busy)
@@ -466,12 +446,6 @@ class Engine:
             return
         if not customer.scheduled and not busy:
             self._put(owned, customer_id, customer)
-
-    def _busy(self, partition: int, customer_id: CustomerId) -> Busy | None:
-        """Why it does not stand in the schedule though it may be called again."""
-        if customer_id in self._in_flight:
-            return "in flight"
-        return "awaits its commit" if customer_id in self._held[partition].batches else None
 
     def _schedule(self, partition: int, customer_id: CustomerId, customer: Customer, failed_until: float | None = None) -> None:
         """Put a customer back into its schedule: in its turn, or after a failure not before an instant."""
@@ -486,20 +460,30 @@ class Engine:
         place(owned, customer_id, customer, entry, self._lives.not_before(customer, entry, failed_until))
 
     def _hindrance(self, now: float) -> Wait | None:
+        """What stops every call, whoever is due."""
         if self._draining:
             return Wait(math.inf, "draining")
         if self._watched.awaited:
-            return Wait(math.inf, "who is watched is not known yet")
+            return Wait(math.inf, "who is watched is not known yet", "watched_set" if self._owned else None)
         if self.in_flight >= self._policy.calls_in_flight_max:
-            return Wait(math.inf, "calls in flight")
+            return self._held_up(math.inf, "calls in flight", "in_flight", now)
         if now >= self._lease_until:
-            return Wait(math.inf, "membership is not confirmed")
+            return self._held_up(math.inf, "membership is not confirmed", "membership", now)
         if now < self._pauses.until:
-            return Wait(self._pauses.until, self._pauses.why)
+            return self._held_up(self._pauses.until, self._pauses.why, self._pauses.by, now)
         pages = sum(len(held.batches) for held in self._held.values())
         if pages >= HELD_PAGES_MAX or sum(held.bytes for held in self._held.values()) >= HELD_BYTES_MAX:
-            return Wait(math.inf, "commits")
+            return self._held_up(math.inf, "commits", "commits", now)
         return None
+
+    def _held_up(self, until: float, why: str, by: Hindrance, now: float) -> Wait:
+        """Where no call is due there is none to hold up, and it is asked again when one is."""
+        due_at = min((self._due_at(owned, now) for owned in self.view.ours.values()), default=math.inf)
+        return Wait(until, why, by) if due_at <= now else Wait(min(until, due_at), why)
+
+    def _due_at(self, owned: Owned, now: float) -> float:
+        """When a call of whatever purpose is worth making, if the budget allows it."""
+        return min(self._feed.due_at(owned), self.lister.due_at(owned, now), owned.schedule.due_at(now))
 
     def _fetch(self, partition: int, owned: Owned, now: float) -> Fetch:
         owned.schedule.pace(owned.budget.calls_per_second(now))

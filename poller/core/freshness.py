@@ -166,6 +166,14 @@ class Freshness:
         return held_staleness_seconds(self._staleness_seconds_max, self.round_seconds)
 
     @property
+    def called_first(self) -> float | None:
+        """When whoever heads the queue was called, or its turn passed, of those who ever were; `None`: nobody says."""
+        if not self._places:
+            return None
+        heads = (next(iter(self._places.values())).called, self._longest_ago().called)
+        return min((called for called in heads if called > -math.inf), default=None)
+
+    @property
     def price(self) -> float:
         """Of a call, in activity·seconds: the waiting that one more would save."""
         return self._price * self._fleet / (1 - self._habits.chance) * self.round_seconds**2 / 2

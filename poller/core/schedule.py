@@ -60,6 +60,16 @@ class Schedule:
         """What may be spent, as was last said."""
         return self._freshness.calls_per_second
 
+    @property
+    def staleness_seconds(self) -> float:
+        """Nobody shall go unread for longer."""
+        return self._freshness.staleness_seconds
+
+    @property
+    def called_first(self) -> float | None:
+        """When whoever was called longest ago was, of those who ever were; `None`: nobody says."""
+        return self._freshness.called_first
+
     def pace(self, calls_per_second: float) -> None:
         """The budget's, from now on."""
         self._freshness.pace(calls_per_second)

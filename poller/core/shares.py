@@ -51,7 +51,7 @@ class Shares:
     def __init__(self, policy: Policy, partitions: int) -> None:
         """Raises `SettingsError` where the budget cannot be divided so often."""
         self._cycle = policy.cycle
-        self._partitions = partitions
+        self.partitions = partitions
         self._equal = Terms.of(policy.calls_limit, policy.calls_window_seconds, policy.cycle, partitions)
         self._equal_parts = PARTS // partitions
         self._all_parts = self._equal_parts * partitions
@@ -89,11 +89,11 @@ class Shares:
 
     def say_at(self, owned: Owned) -> float:
         """When a partition of ours is to commit at the latest, so that the others hear of it."""
-        return owned.committed_at + SAY_SECONDS if self._partitions > 1 else math.inf
+        return owned.committed_at + SAY_SECONDS if self.partitions > 1 else math.inf
 
     def settle(self, partition: int, owned: Owned, now: float) -> None:
         """A commit of a partition of ours begins: it takes what was given to it, and gives what it has too much. What it may spend changes at once."""
-        if self._partitions == 1:
+        if self.partitions == 1:
             return
         owned.budget = owned.budget.refill(now)
         share = self._turned(owned.share or Share(), owned.budget.cycle)

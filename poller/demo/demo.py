@@ -23,7 +23,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from poller.demo.api import Simulator
-from poller.demo.broker import Broker, broker, require_extra
+from poller.demo.broker import Broker, broker, free_port, require_extra
 from poller.demo.judge import Calls, Identity, Seen, compare, freshness
 from poller.demo.options import SimulatorOptions
 from poller.demo.replica import Replica
@@ -185,7 +185,6 @@ def settings_of(plan: Plan, url: str, bootstrap_servers: str, directory: Path) -
         "POLLER_KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "POLLER_KAFKA_ACTIVITIES_TOPIC": ACTIVITIES_TOPIC,
         "POLLER_KAFKA_SESSION_SECONDS": str(SESSION_SECONDS),
-        "POLLER_ADMIN_PORT": "0",
         "POLLER_LOG_FORMAT": "json",
         "POLLER_DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
@@ -198,7 +197,7 @@ def write_customers(simulator: Simulator, settings: Mapping[str, str]) -> None:
 @asynccontextmanager
 async def replicas_of(settings: Mapping[str, str], directory: Path) -> AsyncIterator[Sequence[Replica]]:
     """Two pollers, not yet started; whatever happens in the block, none of them outlives it."""
-    replicas = [Replica(name, settings, directory) for name in ("A", "B")]
+    replicas = [Replica(name, {**settings, "POLLER_ADMIN_PORT": str(free_port())}, directory) for name in ("A", "B")]
     try:
         yield replicas
     finally:
@@ -220,6 +219,7 @@ async def start(replicas: Sequence[Replica], kafka: Broker, screen: Screen) -> N
             await anyio.sleep(TICK_SECONDS)
             replica.look()
             check_alive([replica], kafka)
+        screen.say(f"poller {replica.name} {replica.role}: look at it at {replica.page}")
 
 
 def check_alive(replicas: Iterable[Replica], kafka: Broker) -> None:
@@ -355,7 +355,7 @@ class Play:
             freshness=freshness([seconds for _, seconds in self._lately]),
             calls_last_minute=sum(call.at >= since for call in self._simulator.calls),
             calls_limit=self._plan.calls_per_minute,
-            replicas=[ReplicaSeen(replica.name, replica.pid, replica.role) for replica in self._replicas],
+            replicas=[ReplicaSeen(replica.name, replica.pid, replica.role, replica.page) for replica in self._replicas],
         )
 
     # -- the end -------------------------------------------------------------------------------------------------------

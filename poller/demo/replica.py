@@ -68,6 +68,8 @@ class Replica:
         self.log_path = directory / f"poller-{name}.log"
         self.bytes_max = 0
         """The most memory that it was seen to hold; 0 where that is not known."""
+        self.page = f"http://127.0.0.1:{settings['POLLER_ADMIN_PORT']}/"
+        """The address of its status page."""
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._roles = Roles()

@@ -25,6 +25,8 @@ class ReplicaSeen(msgspec.Struct, frozen=True):
     name: str
     pid: int | None
     role: str
+    page: str = ""
+    """The address of its status page."""
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -118,7 +120,10 @@ def panel(scene: Scene) -> "RenderableType":
         ("published", str(scene.published)),
         ("freshness", fresh(scene.freshness)),
         ("calls in a minute", f"{scene.calls_last_minute} of {scene.calls_limit}"),
-        *((f"poller {replica.name}", f"{replica.role}{f' (pid {replica.pid})' if replica.pid else ''}") for replica in scene.replicas),
+        *(
+            (f"poller {replica.name}", f"{replica.role}{f' (pid {replica.pid})' if replica.pid else ''} {replica.page}".rstrip())
+            for replica in scene.replicas
+        ),
     ):
         figures.add_row(Text(name, style="dim"), Text(printable(value)))
     types = Table.grid(padding=(0, 2))

@@ -30,6 +30,7 @@ TRANSACTION_SECONDS_MAX = 20.0
 
 BATCH_BYTES = 256 * 1024
 FETCH_BYTES = 2 * 1024 * 1024
+FETCH_WAIT_MS = 100
 REBALANCE_SECONDS_MAX = 60.0
 
 
@@ -118,9 +119,11 @@ async def admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def reader(settings: KafkaSettings, isolation_level: IsolationLevel = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(
+    settings: KafkaSettings, isolation_level: IsolationLevel = "read_committed", fetch_wait_ms: int = FETCH_WAIT_MS
+) -> AsyncIterator[AIOKafkaConsumer]:
     """The same of what `make_reader` makes."""
-    consumer = make_reader(settings, isolation_level)
+    consumer = make_reader(settings, isolation_level, fetch_wait_ms)
     try:
         await start(consumer, settings)
         yield consumer
@@ -181,8 +184,10 @@ def make_group_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
     )
 
 
-def make_reader(settings: KafkaSettings, isolation_level: IsolationLevel = "read_committed") -> AIOKafkaConsumer:
-    """Reads what was committed, from the beginning, in no group."""
+def make_reader(
+    settings: KafkaSettings, isolation_level: IsolationLevel = "read_committed", fetch_wait_ms: int = FETCH_WAIT_MS
+) -> AIOKafkaConsumer:
+    """Reads what was committed, from the beginning, in no group. `fetch_wait_ms`: how long a broker waits for more than nothing."""
     return AIOKafkaConsumer(
         **connection_arguments(settings),
         group_id=None,
@@ -191,7 +196,7 @@ def make_reader(settings: KafkaSettings, isolation_level: IsolationLevel = "read
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=fetch_wait_ms,
         request_timeout_ms=_ms(REQUEST_SECONDS_MAX),
     )
 

@@ -117,7 +117,7 @@ class KafkaHints:
         for record in records:
             hint = hint_of(record.key, record.value)
             if hint is not None and hear(hint) == "ours":
-                self._journal.hint("hints_heard")
+                self._journal.hint("heard")
 
     async def _prepare(self) -> int:
         async with clients.admin(self._settings) as admin:

@@ -68,10 +68,10 @@ class KafkaLog:
         """Be a member of the group until the block is left. Raises `LogError`; leaving the block is bounded in time."""
         return membership.join(self._settings, self._clock)
 
-    def owners(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[int, Ownership]]]:
-        """What the owners of all partitions commit about themselves, from now on. Raises `LogError`, as its iterator does."""
+    def owners(self, partitions: Collection[int]) -> AbstractAsyncContextManager[AsyncIterator[tuple[int, Ownership]]]:
+        """What the owners of these partitions commit about themselves, from now on. Raises `LogError`, as its iterator does."""
         assert self._topics is not None, "prepare() comes first"
-        return owners.owners(self._settings, self._topics.checkpoint_partitions)
+        return owners.owners(self._settings, partitions, last=self._topics.checkpoint_partitions == 1)
 
     async def published(self, customers: Collection[CustomerId], since_ms: int) -> Mapping[CustomerId, Collection[str]]:
         """The ids of what of these customers stands in the activities topic. Raises `LogError`."""

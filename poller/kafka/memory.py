@@ -42,8 +42,8 @@ from poller.watch_entry import decode, encode, prevails
 APPEND_SECONDS_MAX = 15.0
 """How long a writer waits for its commit, as on Kafka."""
 
-OWNERS_HEARD_SECONDS = 1.0
-"""How often what other owners have committed is looked at."""
+OWNERS_HEARD_SECONDS, OWNER_HEARD_SECONDS = 1.0, 10.0
+"""How often what other owners have committed is looked at; and what the only one has, for which nobody waits."""
 
 WATCHED_HEARD_SECONDS, WATCHED_AGAIN_SECONDS = 0.2, 1.0
 """How often the watch topic is looked at, and after how long where that failed."""
@@ -435,19 +435,22 @@ class MemoryLog:
         return found.ids
 
     @asynccontextmanager
-    async def owners(self) -> AsyncIterator[AsyncIterator[tuple[int, Ownership]]]:
-        """What the owners of all partitions commit about themselves, from now on."""
+    async def owners(self, partitions: Collection[int]) -> AsyncIterator[AsyncIterator[tuple[int, Ownership]]]:
+        """What the owners of these partitions commit about themselves, from now on; of the only one there is also what was said last."""
         await self._reach()
-        yield self._said(len(self.kafka.read_committed("checkpoints")))
+        yield self._said(partitions, len(self.kafka.read_committed("checkpoints")))
 
-    async def _said(self, start: int) -> AsyncIterator[tuple[int, Ownership]]:
+    async def _said(self, partitions: Collection[int], start: int) -> AsyncIterator[tuple[int, Ownership]]:
+        last = ownership_of(self.kafka.latest(0)) if self.kafka.partitions == 1 else None
+        if last is not None:
+            yield 0, last
         while True:
-            await anyio.sleep(OWNERS_HEARD_SECONDS)
+            await anyio.sleep(OWNERS_HEARD_SECONDS if self.kafka.partitions > 1 else OWNER_HEARD_SECONDS)
             await self._reach()
             records = self.kafka.read_committed("checkpoints", start)
             start += len(records)
             for record in records:
-                if record.key == OWNERSHIP_KEY:
+                if record.key == OWNERSHIP_KEY and record.partition in partitions:
                     assert record.partition is not None
                     yield record.partition, decode_ownership(record.value)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, Self
 import anyio
 import httpx
 
-from poller.errors import SettingsError, SourceError, Unreachable
+from poller.errors import SettingsError, SourceError, TimedOut, Unreachable
 from poller.model import Changes, FeedCall, Fetch, ListCall, ListPage, Page, Response
 from poller.voucherify import wire
 from poller.voucherify.auth import Revealing, TokenAuth
@@ -116,9 +116,9 @@ class VoucherifySource:
         except SourceError:
             raise
         except TimeoutError as error:
-            raise unanswered(request, f"no whole answer within {self._timeout_seconds:g} s") from error
+            raise unanswered(request, f"no whole answer within {self._timeout_seconds:g} s", TimedOut) from error
         except Exception as error:  # libraries below have leaked errors of their own before; one must not end the worker
-            raise unanswered(request, _named(error)) from error
+            raise unanswered(request, _named(error), TimedOut if isinstance(error, httpx.TimeoutException) else Unreachable) from error
 
     def decode(self, response: Response) -> Page:
         """Raises `Undecodable`, and nothing else."""

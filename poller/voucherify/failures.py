@@ -10,7 +10,8 @@
 | 403 | Forbidden | |
 | 404 | CustomerUnknown, or RouteGone | see `_not_found` |
 | 405, 410 | RouteGone | |
-| 407, 408, 425 | Unreachable | a proxy, or a moment later; the request itself is right |
+| 407, 425 | Unreachable | a proxy, or a moment later; the request itself is right |
+| 408 | TimedOut | the same |
 | 429 | Limited | |
 | other 4xx | Rejected | |
 | 5xx, and what is no status | ServerFault | |
@@ -31,6 +32,7 @@ from poller.errors import (
     RouteGone,
     ServerFault,
     SourceError,
+    TimedOut,
     Unauthorized,
     Undecodable,
     Unreachable,
@@ -47,7 +49,7 @@ BY_STATUS: dict[int, type[SourceError]] = {
     403: Forbidden,
     405: RouteGone,
     407: Unreachable,
-    408: Unreachable,
+    408: TimedOut,
     410: RouteGone,
     425: Unreachable,
 }

@@ -45,18 +45,18 @@ class Inbox:
             self._journal.webhook_refused(error, self._clock())
             raise
         if event.id in self._ids:
-            self._journal.hint("hints_repeated")
+            self._journal.hint("repeated")
             return
         self._remember(event.id)
-        self._journal.hint("hints_received")
+        self._journal.hint("received")
         whose = [self._pass_on(Hint(customer, event.created_at_ms)) for customer in event.customers]
         if all(one == "nobody's" for one in whose):
-            self._journal.hint("hints_unknown")
+            self._journal.hint("unknown")
 
     def _pass_on(self, hint: Hint) -> Whose:
         whose = self._hinted(hint)
         if whose == "another's":
-            self._journal.hint("hints_forwarded" if self._forward(hint) else "hints_dropped")
+            self._journal.hint("forwarded" if self._forward(hint) else "dropped")
         return whose
 
     def _make_room(self, wanted: float) -> None:
@@ -64,7 +64,7 @@ class Inbox:
         self._room = min(BURST_MAX, self._room + (now - self._room_at) * WEBHOOKS_PER_SECOND)
         self._room_at = now
         if self._room < wanted:
-            self._journal.hint("hints_dropped")
+            self._journal.hint("dropped")
             raise TooManyHints
         self._room -= wanted
 

@@ -171,10 +171,10 @@ def token_failure(error: SourceError) -> SourceError:
     return error
 
 
-def unanswered(request: httpx.Request, why: str) -> SourceError:
+def unanswered(request: httpx.Request, why: str, kind: type[Unreachable] = Unreachable) -> SourceError:
     """What it means that a call was not answered: it may have failed, or timed out, over its token."""
     if UNANSWERED not in request.extensions:
-        return Unreachable(why)
+        return kind(why)
     error = TokenUnavailable(why)
     error.args = (*error.args, ASKING)
     return error

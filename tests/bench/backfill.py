@@ -123,7 +123,7 @@ async def backfill(source: Bodies, bootstrap_servers: str, counted: Counter[str]
         began, cpu = time.perf_counter(), time.process_time()
         with nullcontext(Counter[str]()) if counted is None else sampling() as sampled:
             worker.watch(source.customers, "setting")
-            await _until(lambda: telemetry.counters.activities_published >= source.activities)
+            await _until(lambda: telemetry.metrics.counted("poller_activities_published_total") >= source.activities)
         run = Run(source.activities, time.perf_counter() - began, time.process_time() - cpu)
         worker.drain()
     if counted is not None:

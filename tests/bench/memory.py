@@ -55,7 +55,7 @@ def read_everybody(engine: Engine, now: float) -> int:
 
 def _fetches(engine: Engine, now: float) -> Iterator[Fetch]:
     """Until everybody has been called who had not been read before `now`."""
-    for _ in range(engine.customers):
+    for _ in range(engine.view.customers):
         order = engine.next(now)
         assert isinstance(order, Fetch), order
         yield order

@@ -13,6 +13,7 @@ from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.structs import TopicPartition
 
 from poller.config import KafkaSettings
+from poller.contracts import Log, Writer
 from poller.demo.broker import Broker
 from poller.errors import LogUnavailable
 from poller.kafka.log import KafkaLog, KafkaWriter
@@ -31,7 +32,6 @@ from poller.model import (
     MembershipEvent,
     Ownership,
 )
-from poller.worker import Log, Writer
 from tests.support.topics import administering, forget_members, reading, writing
 from tests.support.waiting import until
 

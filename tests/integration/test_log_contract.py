@@ -10,6 +10,7 @@ import anyio
 import msgspec
 import pytest
 
+from poller.contracts import Log
 from poller.demo.broker import broker
 from poller.errors import Fenced, LogError, LogRefused, LogUnavailable, NotOurs
 from poller.kafka.record import OWNERSHIP_KEY, Destination, Limits, activity_record, size_bytes
@@ -25,7 +26,6 @@ from poller.model import (
     Restored,
     Share,
 )
-from poller.worker import Log
 from tests.integration.kafka_worlds import (
     SESSION_SECONDS,
     URL,
@@ -145,7 +145,7 @@ class LogContract:
             await appended(log, partition, ([batch("cust_1", activity("a1"))], one))
             await until(lambda: heard[-1:] == [(partition, one)], HEARD_SECONDS_MAX)
 
-        async with ours.owners() as owners, anyio.create_task_group() as tasks:
+        async with ours.owners({0, 1}) as owners, anyio.create_task_group() as tasks:
             tasks.start_soon(hear, owners)
             await say(theirs, 1, said[1])
             await say(ours, 0, said[2])
@@ -154,6 +154,27 @@ class LogContract:
 
         of_before = [(0, said[0])]  # brokers may still have been at its commit
         assert [one for one in heard if one not in of_before] == [(1, said[1]), (0, said[2]), (1, said[3])]
+
+    async def test_the_owner_of_an_only_partition_is_heard_though_it_commits_nothing_more(self, world: World) -> None:
+        ours, theirs = await prepared(world.log()), await prepared(world.log())
+        said = ownership(world)
+        await appended(theirs, 0, ((), msgspec.structs.replace(said, owner="earlier")), ([batch("cust_1", activity("a1"))], said))
+
+        async with ours.owners({0}) as owners:
+            heard = await first_heard(owners)
+
+        assert heard == (0, said)
+
+    async def test_only_owners_of_the_partitions_that_are_asked_for_are_heard(self, world: World) -> None:
+        ours, theirs = await prepared(world.log(partitions=2)), await prepared(world.log(partitions=2))
+        said = ownership(world, partitions=2)
+
+        async with ours.owners({1}) as owners:
+            await appended(ours, 0, ((), said))
+            await appended(theirs, 1, ((), said))
+            heard = await first_heard(owners)
+
+        assert heard == (1, said)
 
     async def test_what_is_restored_is_exactly_what_was_committed_last(self, world: World) -> None:
         log = await prepared(world.log())
@@ -636,6 +657,20 @@ async def everything_unavailable(world: World, log: Any, append: Callable[[], Aw
 async def prepared_with(log: Any, partitions: int) -> None:
     if await log.prepare() != partitions:
         raise LogUnavailable("not everywhere yet")
+
+
+async def first_heard(owners: AsyncIterator[tuple[int, Ownership]]) -> tuple[int, Ownership]:
+    heard: list[tuple[int, Ownership]] = []
+
+    async def hear() -> None:
+        async for partition, said in owners:
+            heard.append((partition, said))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hear)
+        await until(lambda: heard, HEARD_SECONDS_MAX)
+        tasks.cancel_scope.cancel()
+    return heard[0]
 
 
 MEMORY_CANNOT = {

@@ -382,24 +382,58 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "tests/unit/test_config.py::test_no_secret_stands_in_the_settings_their_report_or_an_error",
         ),
     ),
-    "poller/telemetry.py": (
+    "poller/log_output.py": (
         (
             "no redaction in logs",
             'text = text.replace(form, "<secret>")',
             "text = str(text)",
-            "tests/unit/test_telemetry.py::test_no_secret_is_ever_logged",
+            "tests/unit/test_log_output.py::test_no_secret_is_ever_logged",
         ),
         (
             "a log line commands the terminal",
             "return {key: printable_lines(value) if isinstance(value, str) else value for key, value in event.items()}",
             "return event",
-            "tests/unit/test_telemetry.py::test_control_characters_of_others_never_reach_a_terminal",
+            "tests/unit/test_log_output.py::test_control_characters_of_others_never_reach_a_terminal",
         ),
         (
             "libraries are heard below warnings",
-            "        logging.getLogger(name).setLevel(max(level, logging.WARNING))\n",
-            "        logging.getLogger(name).setLevel(level)\n",
-            "tests/unit/test_telemetry.py::test_libraries_are_routed_into_the_same_stream_from_warnings_on",
+            "        logging.getLogger(library).setLevel(max(ours, logging.WARNING))\n",
+            "        logging.getLogger(library).setLevel(ours)\n",
+            "tests/unit/test_log_output.py::test_libraries_are_routed_into_the_same_stream_from_warnings_on",
+        ),
+    ),
+    "poller/counts.py": (
+        (
+            "a backfill counts as stale",
+            "return batch.new if began_ms is None else _since(batch.new, began_ms)",
+            "return batch.new",
+            "tests/unit/test_counts.py::test_of_a_first_read_only_what_was_created_since_it_began_is_a_matter_of_freshness",
+        ),
+        (
+            "every type of activity is a series of its own",
+            "type if type in DOCUMENTED else OTHER_TYPE, by=count",
+            "type, by=count",
+            "tests/unit/test_counts.py::test_a_commit_counts_its_activities_by_type_and_of_types_that_are_not_documented_together",
+        ),
+        (
+            "a call that went into a token counts as a read",
+            'self._called("token" if isinstance(error, OF_TOKENS) else purpose, call, now)',
+            "self._called(purpose, call, now)",
+            "tests/unit/test_counts.py::test_a_call_that_went_into_a_token_is_no_read_but_none_was_made_where_no_token_is_given",
+        ),
+    ),
+    "poller/admin/exposition.py": (
+        (
+            "a quota of which nothing is known shows as used up",
+            'yield ("poller_quota_calls_remaining",), overview.quota_remaining',
+            'yield ("poller_quota_calls_remaining",), overview.quota_remaining or 0',
+            "tests/unit/admin/test_exposition.py::test_what_is_not_known_is_absent_and_not_zero",
+        ),
+        (
+            "staleness stands still while nobody looks",
+            "None if read_at is None else max(0.0, now - read_at)",
+            "None if read_at is None else max(0.0, surveyed.at - read_at)",
+            "tests/unit/admin/test_exposition.py::test_staleness_ages_while_nobody_looks_again",
         ),
     ),
     "poller/commands/tail_lines.py": (

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poller.config import DECLARED, KNOWN, load, load_whereabouts, start_report, warnings
+from poller.config import DECLARED, KNOWN, load, load_whereabouts
 from poller.customer_id import refusal
 from poller.customers import read_customers
 from poller.errors import SettingsError
 from poller.secret import Secret
+from poller.settings_report import start_report, warnings
 from tests.support.fuzzing import damaged, examples, in_time
 
 ENOUGH = {

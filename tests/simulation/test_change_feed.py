@@ -67,13 +67,15 @@ def test_activities_that_move_updated_at_arrive_sooner_and_so_do_all_for_the_sam
     for world in (without, told):
         world.judge()
 
-    counters = told.all_processes[0].telemetry.counters
-    print(f"{mean_delay(without):.0f} s without, {mean_delay(told):.0f} s with the feed: {counters.feed_calls} of {counters.calls} calls")
+    counted = told.all_processes[0].telemetry.metrics.counted
+    feed_calls, calls = counted("poller_calls_total", "feed"), counted("poller_calls_total")
+    print(f"{mean_delay(without):.0f} s without, {mean_delay(told):.0f} s with the feed: {feed_calls:g} of {calls:g} calls")
     assert len(told.simulator.calls) == pytest.approx(len(without.simulator.calls), rel=0.02)
     assert 0.55 <= moving(told) <= 0.65  # of activities; the simulator draws which types do
     assert mean_delay(told) <= 0.5 * mean_delay(without)
-    assert counters.feed_calls <= 0.21 * counters.calls
-    assert 0.6 * moving(told) <= counters.activities_announced / counters.activities_published <= 1.1 * moving(told)
+    assert feed_calls <= 0.21 * calls
+    announced = counted("poller_activities_announced_total") / counted("poller_activities_published_total")
+    assert 0.6 * moving(told) <= announced <= 1.1 * moving(told)
 
 
 def all_changed(request: Request, answer: Answer) -> Answer:
@@ -96,7 +98,7 @@ def test_what_the_feed_tells_of_another_replicas_customers_gets_to_it() -> None:
 
     print(f"{mean_delay(without):.0f} s without, {mean_delay(told):.0f} s with the feed, read by one replica of two")
     assert mean_delay(told) <= 0.7 * mean_delay(without)
-    assert all(process.telemetry.counters.hints_useful for process in told.all_processes)
+    assert all(process.telemetry.metrics.counted("poller_hints_total", "useful") for process in told.all_processes)
 
 
 def test_a_feed_that_is_always_wrong_costs_little() -> None:
@@ -107,12 +109,13 @@ def test_a_feed_that_is_always_wrong_costs_little() -> None:
         NAMES[:] = list(plain.simulator.customers)
         wrong = life(plan, all_changed)
         wrong.judge()
-        counters = wrong.all_processes[0].telemetry.counters
+        counted = wrong.all_processes[0].telemetry.metrics.counted
+        feed_calls, calls = counted("poller_calls_total", "feed"), counted("poller_calls_total")
         ratios.append(mean_delay(wrong) / mean_delay(plain))
-        print(f"seed {seed}: × {ratios[-1]:.3f} with a feed that is always wrong: {counters.feed_calls} of {counters.calls} calls")
+        print(f"seed {seed}: × {ratios[-1]:.3f} with a feed that is always wrong: {feed_calls:g} of {calls:g} calls")
         assert wrong.all_processes[0].told.count("feed_failed") == 0
-        assert counters.hints_used > 20
-        assert counters.feed_calls <= 0.03 * counters.calls
+        assert counted("poller_hints_total", "used") > 20
+        assert feed_calls <= 0.03 * calls
 
     assert sum(ratios) / len(ratios) <= 1.05
 

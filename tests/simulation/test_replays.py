@@ -180,7 +180,7 @@ def test_where_a_checkpoint_was_moved_ahead_only_what_is_missing_is_published_an
 
 def test_what_is_published_again_says_nothing_of_freshness() -> None:
     world = rewound()
-    counters = [process.telemetry.counters for process in world.all_processes]
+    metrics = [process.telemetry.metrics for process in world.all_processes]
 
-    assert sum(one.activities_replayed for one in counters) > 0.9 * (len(world.published()) - len(world.new()))
-    assert sum(one.freshness.count for one in counters) <= len(world.new())
+    assert sum(one.counted("poller_activities_replayed_total") for one in metrics) > 0.9 * (len(world.published()) - len(world.new()))
+    assert sum(one.histogram("poller_freshness_seconds").count for one in metrics) <= len(world.new())

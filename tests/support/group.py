@@ -339,7 +339,9 @@ class Group:
             self.confirm(0)
             self.turn(0)
             self.check()
-            self.now += 1.0 if self.processes[0].engine.paused_until <= self.now else self.processes[0].engine.paused_until - self.now
+            self.now += (
+                1.0 if self.processes[0].engine.view.paused_until <= self.now else self.processes[0].engine.view.paused_until - self.now
+            )
         raise AssertionError(f"lost: {sorted(self.missing())}, gaps counted: {self.gaps}")
 
     def missing(self) -> set[str]:

@@ -121,5 +121,5 @@ class RewindingGroup(Group):
             self.confirm(0)
             self.turn(0)
             self.check()
-            self.now += max(1.0, self.processes[0].engine.paused_until - self.now)
+            self.now += max(1.0, self.processes[0].engine.view.paused_until - self.now)
         raise AssertionError(f"not carried out: {[(one, self.checkpoint(one)) for one in CUSTOMERS if self.is_rewound(one)]}")

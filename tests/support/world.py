@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import blake2b
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,7 +23,7 @@ from poller.journal import Journal
 from poller.kafka.memory import Faults, MemoryKafka, MemoryLog
 from poller.kafka.record import Record
 from poller.model import CustomerId, Hint
-from poller.telemetry import Telemetry
+from poller.telemetry import ALL_SETTINGS, EVENTS, EventName, Telemetry
 from poller.voucherify.client import VoucherifySource
 from poller.worker import Worker
 from tests.support import judges
@@ -48,6 +48,8 @@ class Told:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def log(self, level: int, event: str, /, **fields: Any) -> None:
+        known = EVENTS[cast("EventName", event)].fields
+        assert known == ALL_SETTINGS or fields.keys() <= set(known.split()), f"{event}: {sorted(fields)} are not in its line of the table"
         self.events.append((event, fields))
 
     def count(self, event: str) -> int:

@@ -3,8 +3,15 @@
 import errno
 import socket
 
-from poller.app import admin_fault, differences
+import anyio
+
+from poller.app import LOOP_SECONDS, differences, watch_the_loop
+from poller.journal import Journal
 from poller.model import PLAIN, CustomerId, WatchEntry
+from poller.operations import admin_fault
+from poller.telemetry import Telemetry
+from tests.support.virtual_time import run_in_virtual_time
+from tests.support.world import Told
 
 
 def test_an_address_that_cannot_be_had_is_told_in_one_sentence_that_names_the_setting() -> None:
@@ -23,3 +30,18 @@ def test_a_file_that_changes_tells_who_came_who_went_and_who_is_watched_otherwis
 
     assert differences({a: PLAIN, b: PLAIN, c: heavy}, {b: PLAIN, c: PLAIN, d: heavy}) == {a: None, c: PLAIN, d: heavy}
     assert differences({a: PLAIN}, {a: PLAIN}) == {}
+
+
+def test_the_loops_lag_is_what_passes_beyond_what_was_asked_for() -> None:
+    telemetry = Telemetry(Told())
+
+    async def watch(pace: float) -> None:
+        with anyio.move_on_after(10.1 * LOOP_SECONDS):
+            await watch_the_loop(lambda: pace * anyio.current_time(), Journal(telemetry))
+
+    run_in_virtual_time(watch, 1.0)
+    in_time = telemetry.metrics.histogram("poller_loop_lag_seconds").total
+    run_in_virtual_time(watch, 1.5)
+
+    lags = telemetry.metrics.histogram("poller_loop_lag_seconds")
+    assert (lags.count, in_time, lags.total) == (20, 0.0, 10 * 0.5 * LOOP_SECONDS)

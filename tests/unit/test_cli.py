@@ -116,6 +116,23 @@ def test_what_runs_until_stopped_raises_its_own_error() -> None:
         run_until_stopped(fail)
 
 
+def test_a_run_that_is_told_to_stop_before_it_has_begun_ends_well() -> None:
+    settings = {"POLLER_VOUCHERIFY_APP_ID": "a", "POLLER_VOUCHERIFY_APP_TOKEN": "b", "POLLER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    environment = {"PATH": os.environ["PATH"], **settings, "POLLER_CUSTOMERS": "c", "POLLER_ADMIN_PORT": "0"}
+    with subprocess.Popen([sys.executable, "-m", "poller", "run"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not _handles(process.pid, signal.SIGTERM):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, "Traceback" in said) == (OK, False)
+
+
+def _handles(pid: int, number: int) -> bool:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")]
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_the_frame_imports_no_library_of_a_command() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, poller.cli; print(*{name.split('.')[0] for name in sys.modules})"],

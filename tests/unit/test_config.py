@@ -15,14 +15,14 @@ from poller.config import (
     Settings,
     load,
     load_kafka,
-    start_report,
-    warnings,
 )
 from poller.customers import read_customers
 from poller.errors import SettingsError
 from poller.matching import Match
 from poller.model import PLAIN, CustomerId, WatchEntry
-from poller.settings_reference import files, markdown_text, rows, stale, write
+from poller.reference import files, stale, write
+from poller.settings_reference import markdown_text, rows
+from poller.settings_report import start_report, warnings
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-5d1f0c"
@@ -374,6 +374,8 @@ def test_a_secret_is_read_again_when_its_file_is_replaced_and_kept_while_it_is_b
     file, next_file = tmp_path / "token", tmp_path / "next"
     file.write_text("first")
     secret = Secret.from_file(file)
+    told: list[bool] = []
+    secret.tell(told.append)
     seen = [secret.reveal()]
 
     next_file.write_text("other")
@@ -385,9 +387,12 @@ def test_a_secret_is_read_again_when_its_file_is_replaced_and_kept_while_it_is_b
     seen.append(secret.reveal())
     file.write_text("third")
     os.utime(file, ns=(1, 1))
+    seen.extend(secret.reveal() for _ in range(2))
+    file.unlink()
     seen.append(secret.reveal())
 
-    assert seen == ["first", "other", "other", "other", "third"]
+    assert seen == ["first", "other", "other", "other", "third", "third", "third"]
+    assert told == [True, False, True, False]  # what is broken in several ways, one after the other, is broken once
 
 
 def test_a_secret_shows_itself_to_nobody_but_who_asks() -> None:

@@ -83,7 +83,7 @@ def test_a_commit_that_kafka_has_lost_is_told_and_counted() -> None:
     Journal(telemetry).commit_undone(0, [CustomerId("a"), CustomerId("b")])
 
     assert said.events == [("commit_undone", {"partition": 0, "customers": 2, "first": "a"})]
-    assert telemetry.counters.commits_undone == 1
+    assert telemetry.metrics.counted("poller_commits_undone_total") == 1
 
 
 def stands(spent: int, begun: str = "2026-11-01", calls: int = 100) -> CycleStands:
@@ -125,12 +125,11 @@ def test_what_the_listing_finds_is_counted_and_its_end_and_its_gaps_are_told() -
     said = Told()
     telemetry = Telemetry(said)
     journal = Journal(telemetry)
-    journal.customers_listed(found(new=100, gap=True), 1.0)
-    journal.customers_listed(found(new=5, whole=True), 2.0)
+    journal.customers_listed(found(new=100, gap=True))
+    journal.customers_listed(found(new=5, whole=True))
 
     assert said.events == [("listing_gap", {"after_ms": 7}), ("customers_listed", {"found": 105})]
-    counters = telemetry.counters
-    assert (counters.calls, counters.list_calls, counters.customers_found, counters.listing_gaps) == (2, 2, 105, 1)
+    assert [telemetry.metrics.counted(name) for name in ("poller_customers_found_total", "poller_listing_gaps_total")] == [105, 1]
 
 
 def test_a_listing_that_fails_is_told_but_for_a_token() -> None:
@@ -138,18 +137,18 @@ def test_a_listing_that_fails_is_told_but_for_a_token() -> None:
     telemetry = Telemetry(said)
     journal = Journal(telemetry)
     for error in (LogUnavailable("no broker"), Forbidden(), TokenRenewed()):
-        journal.listing_failed(error, 1.0, 0.0)
+        journal.listing_failed(ListCall(0, None, 0.0), error, 1.0, 0.0)
 
     assert [name for name, _ in said.events] == ["listing_failed", "listing_failed", "token_renewed"]
-    assert (telemetry.counters.calls, telemetry.counters.list_calls, telemetry.counters.calls_failed) == (3, 3, 1)
+    assert [telemetry.metrics.counted("poller_calls_total", purpose) for purpose in ("list", "token")] == [1, 1]
 
 
 def test_a_replay_is_told_when_it_begins_and_when_it_is_done_and_is_nothing_of_freshness() -> None:
-    said, customer, read = Told(), CustomerId("a"), Checkpoint(100_000)
+    said, customer, read = Told(), CustomerId("a"), Checkpoint(100_000, last_read=90.0)
     telemetry = Telemetry(said)
     journal = Journal(telemetry)
-    going = Checkpoint(60_000, replay=Replay(Rewind("r1", 50_000), 100_000), replayed="r1")
-    over = Checkpoint(100_000, replayed="r1")
+    going = Checkpoint(60_000, last_read=90.0, replay=Replay(Rewind("r1", 50_000), 100_000), replayed="r1")
+    over = Checkpoint(100_000, last_read=90.0, replayed="r1")
     steps = (
         Batch(customer, 0, None, read),
         Batch(customer, 0, read, going, activities(51, 52), again=frozenset({"a51", "a52"})),
@@ -172,5 +171,6 @@ def test_a_replay_is_told_when_it_begins_and_when_it_is_done_and_is_nothing_of_f
         ("replay_refused", None),
     ]
     assert [fields["freshness_seconds"] for name, fields in said.events if name == "published"] == [59, 10]
-    counters = telemetry.counters
-    assert (counters.activities_published, counters.activities_replayed, counters.freshness.count) == (4, 3, 1)
+    names = ("poller_activities_published_total", "poller_activities_replayed_total")
+    assert [telemetry.metrics.counted(name) for name in names] == [4, 3]
+    assert telemetry.metrics.histogram("poller_freshness_seconds").count == 1

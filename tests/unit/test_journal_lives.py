@@ -30,8 +30,8 @@ def test_an_unknown_customer_is_said_once_and_once_more_when_it_is_known_again()
     journal = Journal(Telemetry(said))
     for fetch in (order(), order(), order("cust_2")):
         unknown(journal, fetch)
-    journal.page_received(order(), page(), 2)
-    journal.page_received(order(), page(), 3)
+    journal.page_received(order(), page(), None, 2)
+    journal.page_received(order(), page(), None, 3)
     unknown(journal, order())
 
     assert [(name, fields["customer"]) for name, fields in said.events if name != "read"] == [

@@ -1,264 +1,101 @@
-"""Log lines: one table of events, readable or JSON, and never a secret."""
+"""The tables of events and of metrics, and what is generated from them."""
 
-import io
-import json
-import logging
-import warnings
+import ast
+import shutil
+import subprocess
 from collections.abc import Iterator
-from typing import Any, get_args
+from pathlib import Path
 
 import pytest
 
-from poller.secret import Secret
-from poller.setting import ProxyUrl
-from poller.telemetry import (
-    EVENTS,
-    METRICS,
-    TEXT_CHARACTERS_MAX,
-    Counters,
-    EventName,
-    Histogram,
-    LogFormat,
-    RateLimitFilter,
-    Telemetry,
-    configure,
-)
+from poller.activity_types import DOCUMENTED_TYPES
+from poller.telemetry import ALL_SETTINGS, EVENTS, METRICS, SERIES_MAX
+from poller.telemetry_reference import QUERIES, events_text, metrics_text
 
-CANARY = "canary-5d1f0c\"\\'"
+ROOT = Path(__file__).parents[2]
+SAYING = {"event", "_wait_for_log"}
+"""Functions whose first argument names an event."""
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level, raising = list(root.handlers), root.level, logging.raiseExceptions
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.raiseExceptions = raising
+def sources() -> Iterator[Path]:
+    return (path for path in sorted((ROOT / "poller").rglob("*.py")) if path.name != "telemetry.py")
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+def names_said(tree: ast.AST) -> Iterator[str]:
+    """The events that are named where something is said."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in SAYING and call.args:
+            yield from (one.value for one in ast.walk(call.args[0]) if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
-class Logs:
-    """A stream, and a telemetry that writes to it."""
+def test_every_event_of_the_table_is_said_somewhere_and_nothing_else_is() -> None:
+    said = {name for path in sources() for name in names_said(ast.parse(path.read_text(encoding="utf-8")))}
 
-    def __init__(self, log_format: LogFormat | None = "json", level: str = "info", stream: io.StringIO | None = None) -> None:
-        self.stream = stream or io.StringIO()
-        self.now = 0.0
-        self.telemetry = Telemetry(configure(log_format, level, clock=lambda: self.now, secrets=[Secret(CANARY)], stream=self.stream))
+    assert said == EVENTS.keys()
 
-    @property
-    def text(self) -> str:
-        return self.stream.getvalue()
 
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [{key: value for key, value in json.loads(line).items() if key != "timestamp"} for line in self.text.splitlines()]
+def test_every_event_says_what_it_means_and_its_fields_are_words() -> None:
+    for event in EVENTS.values():
+        assert event.help.endswith(".")
+        fields = [] if event.fields == ALL_SETTINGS else event.fields.split()
+        assert all(field.isidentifier() and field.islower() for field in fields)
+        assert len(set(fields)) == len(fields)
 
 
-def test_an_event_is_one_line_of_json_with_its_level_and_fields() -> None:
-    logs = Logs()
+def test_every_metric_says_what_it_is_and_what_each_label_holds() -> None:
+    for name, metric in METRICS.items():
+        assert name.startswith("poller_")
+        assert metric.help.endswith(".")
+        assert name.endswith("_total") is (metric.kind == "counter")
+        assert bool(metric.bounds) is (metric.kind == "histogram")
+        assert list(metric.bounds) == sorted(set(metric.bounds))
+        assert all(len(set(values)) == len(values) for values in metric.labels.values())
 
-    logs.telemetry.event("published", partition=0, activities=3, seconds=0.25, note=None)
 
-    assert logs.lines == [{"level": "info", "event": "published", "partition": 0, "activities": 3, "seconds": 0.25}]
+def test_every_counter_and_every_histogram_is_counted_somewhere_and_nothing_else_is() -> None:
+    tree = ast.parse((ROOT / "poller" / "counts.py").read_text(encoding="utf-8"))
+    named = {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and str(one.value).startswith("poller_")}
 
+    assert named == {name for name, metric in METRICS.items() if metric.kind != "gauge"}
 
-def test_a_timestamp_is_utc_in_iso_8601() -> None:
-    logs = Logs()
-    logs.telemetry.event("starting")
 
-    (line,) = logs.text.splitlines()
-    assert line.startswith('{"timestamp":"2')
-    assert json.loads(line)["timestamp"].endswith("Z")
+def test_a_pod_shows_fewer_series_than_promised_and_none_by_customer() -> None:
+    assert sum(metric.series for metric in METRICS.values()) < SERIES_MAX
+    assert {label for metric in METRICS.values() for label in metric.labels}.isdisjoint({"customer", "customer_id", "id"})
 
 
-def test_every_event_has_a_level_and_a_help_and_can_be_said() -> None:
-    logs = Logs(level="debug")
+def test_activity_types_are_counted_apart_where_they_are_documented() -> None:
+    assert len(set(DOCUMENTED_TYPES)) == len(DOCUMENTED_TYPES) == 74
+    assert METRICS["poller_activities_published_total"].labels["type"] == (*DOCUMENTED_TYPES, "other")
 
-    for name in get_args(EventName):
-        logs.telemetry.event(name)
 
-    assert [line["event"] for line in logs.lines] == list(get_args(EventName))
-    assert all(EVENTS[name].help.endswith(".") for name in get_args(EventName))
+def test_the_references_name_everything_once() -> None:
+    assert [line.split("`")[1] for line in metrics_text().splitlines() if line.startswith("| `")] == list(METRICS)
+    assert [line.split("`")[1] for line in events_text().splitlines() if line.startswith("| `")] == list(EVENTS)
 
 
-def test_what_is_below_the_level_is_not_said() -> None:
-    logs = Logs(level="warning")
+def test_queries_ask_for_metrics_that_are_there() -> None:
+    series = {name + suffix for name, metric in METRICS.items() for suffix in _suffixes(metric.kind)}
+    for query in QUERIES.values():
+        asked = {word for word in _words(query) if word.startswith("poller_")}
+        assert asked
+        assert asked <= series
 
-    logs.telemetry.event("read")
-    logs.telemetry.event("published")
-    logs.telemetry.event("gap_suspected")
 
-    assert [line["event"] for line in logs.lines] == ["gap_suspected"]
+def _suffixes(kind: str) -> tuple[str, ...]:
+    return ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
 
 
-def test_libraries_are_routed_into_the_same_stream_from_warnings_on() -> None:
-    logs = Logs(level="debug")
+def _words(query: str) -> Iterator[str]:
+    return iter("".join(letter if letter.isalnum() or letter == "_" else " " for letter in query).split())
 
-    logging.getLogger("httpx").info('HTTP Request: GET %s "HTTP/1.1 200 OK"', "https://api/v1/customers/anna")
-    logging.getLogger("aiokafka.conn").info("headers")
-    logging.getLogger("aiokafka.conn").error("lost %s", "kafka-0")
-    logging.getLogger("uvicorn.error").warning("slow")
-    logging.getLogger("someone.else").error("oh")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.warn("old", DeprecationWarning, stacklevel=1)
 
-    assert [(line.get("logger"), line["level"]) for line in logs.lines] == [
-        ("aiokafka.conn", "error"),
-        ("uvicorn.error", "warning"),
-        ("someone.else", "error"),
-        ("py.warnings", "warning"),
-    ]
-    assert logs.lines[0]["event"] == "lost kafka-0"
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's package prometheus)")
+def test_prometheus_understands_the_queries(tmp_path: Path) -> None:
+    rules = [f"  - record: q:{number}\n    expr: {query!r}" for number, query in enumerate(QUERIES.values())]
+    file = tmp_path / "rules.yaml"
+    file.write_text("groups:\n- name: queries\n  rules:\n" + "\n".join(rules) + "\n", encoding="utf-8")
 
+    checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
 
-@pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 0), ("error", 0)])
-def test_the_kafka_client_is_heard_where_the_level_is_debug(level: str, heard: int) -> None:
-    logs = Logs(level=level)
-
-    logging.getLogger("aiokafka.conn").error("lost %s", "kafka-0")
-
-    assert len(logs.lines) == heard
-
-
-def test_a_terminal_gets_readable_lines_and_a_pipe_json() -> None:
-    def line(log_format: LogFormat | None, stream: io.StringIO) -> str:
-        Logs(log_format, stream=stream).telemetry.event("assigned", partitions=frozenset({1, 0}))
-        return stream.getvalue()
-
-    on_terminal, piped, chosen = line(None, Terminal()), line(None, io.StringIO()), line("console", io.StringIO())
-
-    assert "\x1b[" in on_terminal
-    assert json.loads(piped)["partitions"] == [0, 1]
-    assert "assigned" in chosen
-    assert "\x1b[" not in chosen
-    assert not chosen.startswith("{")
-
-
-def test_control_characters_of_others_never_reach_a_terminal() -> None:
-    logs = Logs("console")
-
-    logs.telemetry.event("customer_failed", customer="anna\x1b[2J\u202e", error=ValueError("\x07"))
-    logging.getLogger("uvicorn").error("\x1b[31m")
-
-    assert not {"\x1b", "\x07", "\u202e"} & set(logs.text)
-    assert "anna\\x1b[2J\\u202e" in logs.text
-
-
-@pytest.mark.parametrize("log_format", ["json", "console"])
-def test_no_secret_is_ever_logged(log_format: LogFormat) -> None:
-    logs = Logs(log_format, "debug")
-    secret = Secret(CANARY)
-
-    logs.telemetry.event("settings", token=secret, nested={"tokens": [secret]}, proxy=ProxyUrl(f"http://anna:{CANARY}@proxy:1"))
-    logs.telemetry.event("customer_failed", error=ValueError(f"Illegal header value b'{CANARY}'"), text=f"x{CANARY}x", value=CANARY)
-    logging.getLogger("httpx").error("sent %r", CANARY)
-    try:
-        value = secret.reveal()
-        raise ValueError(value)
-    except ValueError:
-        logging.getLogger("uvicorn.error").exception("failed with %s", secret)
-
-    assert "canary" not in logs.text
-    assert logs.text.count("<secret>") >= 5
-    assert "Traceback" in logs.text
-
-
-def test_values_of_any_kind_are_shown_bounded() -> None:
-    logs = Logs()
-
-    logs.telemetry.event(
-        "published", long="x" * 10 * TEXT_CHARACTERS_MAX + "end", body=b"abc", far=float("inf"), some={"b", "a"}, kind=Secret
-    )
-
-    (line,) = logs.lines
-    assert len(line["long"]) < TEXT_CHARACTERS_MAX + 100
-    assert line["long"].endswith("end")
-    assert (line["body"], line["far"], line["some"]) == ("3 bytes", "inf", ["a", "b"])
-
-
-def test_a_closed_stream_is_no_error() -> None:
-    logs = Logs()
-    logs.stream.close()
-
-    logs.telemetry.event("stopped")
-
-
-# ------------------------------------------------------------------------------------------------------------ rate limit
-
-
-def record(message: str, name: str = "aiokafka.conn", *args: object) -> logging.LogRecord:
-    return logging.LogRecord(name, logging.ERROR, "", 0, message, args, None)
-
-
-def test_a_library_that_repeats_itself_is_heard_a_few_times_and_then_once_a_while() -> None:
-    now = [0.0]
-    limit = RateLimitFilter(lambda: now[0], records_max=2, seconds=10)
-
-    first = [limit.filter(record("lost %s", "aiokafka.conn", number)) for number in range(5)]
-    now[0] = 10.0
-    later = record("lost %s", "aiokafka.conn", 7)
-
-    assert first == [True, True, False, False, False]
-    assert limit.filter(later)
-    assert later.getMessage() == "lost 7 (and 3 more like it)"
-
-
-def test_different_things_and_different_loggers_are_heard_beside_each_other() -> None:
-    limit = RateLimitFilter(lambda: 0.0, records_max=1)
-
-    assert limit.filter(record("lost"))
-    assert limit.filter(record("found"))
-    assert limit.filter(record("lost", "httpx"))
-    assert not limit.filter(record("lost"))
-
-
-def test_our_own_events_are_never_left_out() -> None:
-    limit = RateLimitFilter(lambda: 0.0, records_max=1)
-
-    assert all(limit.filter(record("published", "poller")) for _ in range(10))
-
-
-def test_the_limit_remembers_a_bounded_number_of_things() -> None:
-    limit = RateLimitFilter(lambda: 0.0, kinds_max=10)
-
-    for number in range(1000):
-        limit.filter(record(f"{number} lost"))
-
-    assert len(limit._kinds) == 10
-
-
-def test_percent_signs_in_what_was_said_do_no_harm() -> None:
-    now = [0.0]
-    limit = RateLimitFilter(lambda: now[0], records_max=1, seconds=1)
-    said = [record("%s", "httpx", "100 %d") for _ in range(3)]
-    assert [limit.filter(one) for one in said[:2]] == [True, False]
-
-    now[0] = 1.0
-
-    assert limit.filter(said[2])
-    assert said[2].getMessage() == "100 %d (and 1 more like it)"
-
-
-# --------------------------------------------------------------------------------------------------------------- metrics
-
-
-def test_every_counter_has_its_line_of_help() -> None:
-    assert list(METRICS) == list(Counters.__slots__)
-
-
-def test_a_histogram_counts_up_to_its_bounds_and_answers_with_them() -> None:
-    histogram = Histogram(bounds=(1, 2, 5))
-    assert histogram.quantile(0.5) is None
-
-    for value in (0.5, 1.0, 1.5, 4.0, 100.0):
-        histogram.observe(value)
-
-    assert (histogram.counts, histogram.count, histogram.total) == ([2, 1, 1, 1], 5, 107.0)
-    assert [histogram.quantile(share) for share in (0.4, 0.5, 0.8, 0.99)] == [1, 2, 5, float("inf")]
+    assert (checked.returncode, f"{len(QUERIES)} rules found" in checked.stdout) == (0, True), checked.stderr

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from poller.app import secrets_of
-from poller.config import Settings, WebhookSettings, load, start_report
+from poller.config import Settings, WebhookSettings, load
 from poller.errors import SettingsError
+from poller.settings_report import start_report
 
 REQUIRED = {
     "POLLER_VOUCHERIFY_APP_ID": "app-id",

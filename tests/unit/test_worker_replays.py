@@ -73,7 +73,7 @@ def test_of_whom_too_much_stands_there_is_not_read_until_it_is_rewound_otherwise
             assert refused == ([1, 1, 0], "is looked up")
             assert len(again) > 5
             assert sorted(again) == sorted(name for name in once if name[0] == customer)
-            assert process.telemetry.counters.activities_replayed == len(again)
+            assert process.telemetry.metrics.counted("poller_activities_replayed_total") == len(again)
 
     run_in_virtual_time(ask_too_much)
 

@@ -15,6 +15,7 @@ from poller.config import KafkaSettings, Whereabouts
 from poller.core.standing import Standing
 from poller.kafka.lookup import LookedUp
 from poller.model import PLAIN, Checkpoint, CustomerId, Replay, Rewind, WatchEntry
+from tests.support.admin import Process, direct_client_of
 from tests.support.builders import ownership
 
 NOW = 1_700_000_000.0
@@ -299,24 +300,17 @@ async def test_without_an_admin_server_nobody_is_asked() -> None:
 
 @pytest.mark.anyio
 async def test_the_admin_server_is_asked_for_the_very_id() -> None:
-    asked = list[CustomerId]()
+    found, why = await ask("http://localhost", CUSTOMER, httpx.ASGITransport(make_app(Process().admin())))
 
-    def answer(customer: CustomerId) -> Standing:
-        asked.append(customer)
-        return standing()
-
-    app = make_app(lambda: (True, ""), lambda: (True, ""), answer, dict)
-
-    assert await ask("http://h", CUSTOMER, httpx.ASGITransport(app)) == (standing(), None)
-    assert asked == [CUSTOMER]
+    assert found is not None
+    assert (found.owner, why) == (CUSTOMER, None)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["", "a%00b"])
 async def test_an_id_that_cannot_be_is_refused(path: str) -> None:
-    app = make_app(lambda: (True, ""), lambda: (True, ""), lambda _: standing(), dict)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-        answer = await client.get(f"http://h/customers/{path}")
+    async with direct_client_of(Process()) as client:
+        answer = await client.get(f"/customers/{path}")
 
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("this id ")

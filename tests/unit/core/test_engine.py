@@ -404,7 +404,7 @@ def test_a_customer_that_is_watched_from_now_on_is_called() -> None:
     fetch(running)
     running.watch([A, B])
 
-    assert (fetch(running).customer, running.customers) == (B, 2)
+    assert (fetch(running).customer, running.view.customers) == (B, 2)
 
 
 def test_a_customer_that_is_no_longer_watched_is_not_called_and_goes_on_where_it_was_when_it_is_watched_again() -> None:
@@ -452,7 +452,7 @@ def test_only_customers_of_owned_partitions_are_called() -> None:
     mine = {customer for customer in customers if partition_of(customer, 4) in (1, 3)}
 
     assert {fetch(running).customer for _ in mine} == mine
-    assert (running.owned, running.customers, wait(running).until) == ([1, 3], len(mine), math.inf)
+    assert (running.owned, running.view.customers, wait(running).until) == ([1, 3], len(mine), math.inf)
 
 
 def test_partitions_take_turns_where_all_have_somebody_due() -> None:
@@ -482,7 +482,7 @@ def test_no_more_calls_are_under_way_than_allowed() -> None:
     order = fetch(running)
     fetch(running)
 
-    assert (running.in_flight, wait(running)) == (2, Wait(math.inf, "calls in flight"))
+    assert (running.in_flight, wait(running)) == (2, Wait(math.inf, "calls in flight", "in_flight"))
     running.page_received(order, page(), NOW)
     assert fetch(running).customer == C
 
@@ -551,7 +551,7 @@ def test_no_call_is_made_while_too_many_pages_await_their_commit() -> None:
     for _ in range(HELD_PAGES_MAX):
         running.page_received(fetch(running), page(), NOW)
 
-    assert wait(running) == Wait(math.inf, "commits")
+    assert wait(running) == Wait(math.inf, "commits", "commits")
     commit_all(running)
     assert fetch(running).customer == customers[-1]
 
@@ -561,7 +561,7 @@ def test_no_call_is_made_while_too_many_bytes_await_their_commit() -> None:
     running.page_received(fetch(running), page(body_bytes=HELD_BYTES_MAX - 1), NOW)
     running.page_received(fetch(running), page(body_bytes=1), NOW)
 
-    assert wait(running) == Wait(math.inf, "commits")
+    assert wait(running) == Wait(math.inf, "commits", "commits")
     commit_all(running)
     assert fetch(running).customer == C
 
@@ -570,8 +570,8 @@ def test_a_quota_of_which_nothing_remains_stops_every_call_until_it_is_granted_a
     running = engine(A, B)
     running.page_received(fetch(running), page(date=500.0, quota=Quota(limit=100, remaining=0, resets_at=530.0)), NOW)
 
-    assert wait(running) == Wait(NOW + 31, "nothing remains of the quota")
-    assert running.paused_until == NOW + 31
+    assert wait(running) == Wait(NOW + 31, "nothing remains of the quota", "quota")
+    assert running.view.paused_until == NOW + 31
     assert fetch(running, NOW + 31).customer == B
 
 
@@ -617,7 +617,7 @@ def test_failures_of_several_customers_in_a_row_stop_every_call() -> None:
     for _ in range(backoff.OUTAGE_FAILURES_MIN):
         running.fetch_failed(fetch(running), ServerFault("502"), NOW)
 
-    assert wait(running) == Wait(NOW + backoff.OUTAGE.wait_seconds(1, "source"), str(ServerFault("502")))
+    assert wait(running) == Wait(NOW + backoff.OUTAGE.wait_seconds(1, "source"), str(ServerFault("502")), "failures")
 
 
 def test_a_success_ends_an_outage() -> None:
@@ -634,7 +634,7 @@ def test_a_429_stops_every_call_and_the_customer_keeps_its_turn() -> None:
     running = engine(A, B)
     running.fetch_failed(fetch(running), Limited(wait_seconds=9), NOW)
 
-    assert wait(running) == Wait(NOW + 10, str(Limited()))
+    assert wait(running) == Wait(NOW + 10, str(Limited()), "quota")
     assert {fetch(running, NOW + 10).customer, fetch(running, NOW + 10).customer} == {A, B}
 
 
@@ -671,7 +671,7 @@ def test_customers_that_the_api_does_not_know_are_no_outage() -> None:
         running.fetch_failed(fetch(running), CustomerUnknown(), NOW)
     running.fetch_failed(fetch(running), Unauthorized(), NOW)
 
-    assert running.paused_until == NOW + backoff.REFUSED.wait_seconds(1, "source")
+    assert running.view.paused_until == NOW + backoff.REFUSED.wait_seconds(1, "source")
 
 
 def test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call() -> None:
@@ -680,7 +680,7 @@ def test_a_call_that_went_into_a_token_costs_its_customer_nothing_but_the_call()
     running.fetch_failed(first, TokenRenewed(), NOW)
 
     assert (fetch(running), fetch(running).customer) == (first, B)
-    assert running.paused_until == -math.inf
+    assert running.view.paused_until == -math.inf
 
 
 @pytest.mark.parametrize("read_before", [{}, {"a": checkpoint(0, last_read=1), "b": checkpoint(0, last_read=1)}], ids=["backfill", "pages"])
@@ -738,30 +738,30 @@ def test_a_token_that_is_refused_stops_every_call_until_somebody_mends_it() -> N
     running.fetch_failed(fetch(running), TokenRefused(), NOW)
 
     assert wait(running).until == NOW + backoff.REFUSED.wait_seconds(1, "source")
-    assert running.refused == str(TokenRefused())
+    assert running.view.refused == str(TokenRefused())
 
 
 def test_a_refusal_is_told_until_a_call_is_answered() -> None:
     running = engine(A, B)
-    before = running.refused
+    before = running.view.refused
     one, other = fetch(running), fetch(running)
     running.fetch_failed(one, Unauthorized(), NOW)
     running.fetch_failed(other, Unreachable(), NOW)
-    told = running.refused
+    told = running.view.refused
     read(running, page(), NOW + 600)
 
-    assert (before, told, running.refused) == ("", str(Unauthorized()), "")
+    assert (before, told, running.view.refused) == ("", str(Unauthorized()), "")
 
 
 def test_what_was_under_way_when_a_pause_began_does_not_lengthen_it() -> None:
     running = engine(A, B, C)
     for order in (fetch(running), fetch(running), fetch(running)):
         running.fetch_failed(order, Unauthorized(), NOW)
-    first = wait(running).until
+    first = running.view.paused_until
     running.fetch_failed(fetch(running, first), Unauthorized(), first)
 
     assert first == NOW + backoff.REFUSED.wait_seconds(1, "source")
-    assert wait(running, first).until == first + backoff.REFUSED.wait_seconds(2, "source")
+    assert running.view.paused_until == first + backoff.REFUSED.wait_seconds(2, "source")
 
 
 def test_a_page_that_failed_is_asked_for_again_where_the_read_was() -> None:
@@ -894,12 +894,12 @@ def test_calls_left_in_the_cycle_are_those_of_the_owned_partitions() -> None:
     running.partitioned(4)
     for partition in (0, 2):
         running.assigned(partition, Restored({}, ownership(ledger=Ledger(0, "1970-01-01", 100 + partition))), NOW)
-    stands = running.cycle_stands(NOW)
+    stands = running.view.cycle_stands(NOW)
 
     assert stands is not None
     assert (stands.begun, stands.calls, stands.spent, stands.left) == ("1970-01-01", 500, 202, 500 - 2 * 3 - 202)
     assert stands.calls_per_minute == pytest.approx(60 * (500 - 6 - 202) / (stands.ends - NOW))
-    assert (engine(A).cycle_stands(NOW), Engine(policy()).cycle_stands(NOW)) == (None, None)
+    assert (engine(A).view.cycle_stands(NOW), Engine(policy()).view.cycle_stands(NOW)) == (None, None)
 
 
 # Partitions that come and go.
@@ -981,7 +981,7 @@ def test_a_revoked_partition_is_forgotten_with_what_is_held_and_what_is_under_wa
     running.revoked(0)
 
     assert running.page_received(order, page(activity(60)), NOW) is None
-    assert (running.owned, running.unpublished(0), running.customers, wait(running).until) == ([], False, 0, math.inf)
+    assert (running.owned, running.unpublished(0), running.view.customers, wait(running).until) == ([], False, 0, math.inf)
 
 
 def test_a_call_of_a_revoked_partition_that_fails_is_forgotten() -> None:
@@ -1019,7 +1019,7 @@ def test_customers_may_be_watched_before_the_partitions_are_known() -> None:
     running = Engine(policy())
     running.watch([A])
 
-    assert running.customers == 0
+    assert running.view.customers == 0
 
 
 def test_an_engine_says_how_it_stands() -> None:

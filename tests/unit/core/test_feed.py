@@ -219,7 +219,7 @@ def test_only_what_concerns_every_call_stops_every_call() -> None:
     limited.feed_failed(call_of(limited, NOW), Limited(wait_seconds=9), NOW)
     refused.feed_failed(call_of(refused, NOW), Forbidden(), NOW)
 
-    assert (limited.paused_until, refused.paused_until, refused.refused) == (NOW + 10, -math.inf, "")
+    assert (limited.view.paused_until, refused.view.paused_until, refused.view.refused) == (NOW + 10, -math.inf, "")
 
 
 def test_a_call_that_went_into_a_token_puts_nothing_off() -> None:
@@ -244,14 +244,14 @@ def test_a_failure_after_the_partition_went_changes_nothing() -> None:
     running.revoked(0)
     running.feed_failed(first, ServerFault(), NOW)
 
-    assert (running.in_flight, running.paused_until) == (0, -math.inf)
+    assert (running.in_flight, running.view.paused_until) == (0, -math.inf)
 
 
 def test_the_quota_that_its_answer_tells_is_obeyed() -> None:
     running = engine(A, stands=None)
     running.changes_received(call_of(running, NOW), Changes((), Quota(remaining=0), server_time=NOW), NOW)
 
-    assert running.paused_until > NOW
+    assert running.view.paused_until > NOW
 
 
 def test_a_successor_goes_on_where_the_feed_was_read_to() -> None:

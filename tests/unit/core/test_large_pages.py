@@ -56,7 +56,7 @@ def test_an_answer_that_is_too_large_is_no_outage() -> None:
     for _ in range(5):
         running.fetch_failed(fetch(running), TooLarge(), NOW)
 
-    assert running.paused_until == -math.inf
+    assert running.view.paused_until == -math.inf
 
 
 def test_for_a_partition_that_was_taken_nothing_is_asked_again() -> None:

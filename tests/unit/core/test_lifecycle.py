@@ -141,14 +141,14 @@ def retired() -> Engine:
 def test_a_customer_that_was_deleted_is_called_once_a_day_and_as_all_others_once_it_shows_something_new() -> None:
     running = retired()
     resting = wait(running, NOW + 1).until
-    state = running.standing(A, NOW + 1).state
+    state = running.view.standing(A, NOW + 1).state
     tomorrow = read(running, page(date=NOW + DAY_SECONDS), NOW + DAY_SECONDS)
     still = wait(running, NOW + DAY_SECONDS + 1).until
     back = read(running, page(activity(NOW + DAY_SECONDS + 9), date=NOW + 2 * DAY_SECONDS), NOW + 2 * DAY_SECONDS)
 
     assert (resting, state, still) == (NOW + DAY_SECONDS, "retired", NOW + 2 * DAY_SECONDS)
     assert (tomorrow.checkpoint.life.retired_at, back.checkpoint.life) == (NOW, ALIVE)
-    assert (running.standing(A, NOW + 2 * DAY_SECONDS).state, fetch(running, NOW + 2 * DAY_SECONDS).customer) == ("waits", A)
+    assert (running.view.standing(A, NOW + 2 * DAY_SECONDS).state, fetch(running, NOW + 2 * DAY_SECONDS).customer) == ("waits", A)
 
 
 def test_it_is_read_as_all_others_until_its_last_activities_are_in() -> None:
@@ -236,12 +236,12 @@ def test_a_customer_that_was_known_and_is_unknown_for_a_while_is_retired_and_bac
             commit_all(running, now)
             order = fetch(running, now)
         gone = running.fetch_failed(order, CustomerUnknown(), now)
-    held = running.standing(A, now).state
+    held = running.view.standing(A, now).state
     committed = noted(running, now)
 
     assert (gone.why, gone.records, gone.checkpoint.life) == ("gone", (), Life(retired_at=now))
     assert 300 <= now - at < 1_000
-    assert (held, committed, running.standing(A, now).state) == ("awaits its commit", [(A, "gone")], "retired")
+    assert (held, committed, running.view.standing(A, now).state) == ("awaits its commit", [(A, "gone")], "retired")
     assert running._owned[0].schedule.place_of(A, now)[0] == now + DAY_SECONDS
     running.watch([A])
     later = now + DAY_SECONDS
@@ -464,7 +464,7 @@ def test_a_call_under_way_is_waited_for() -> None:
 def test_a_customer_to_be_forgotten_is_not_called_and_its_checkpoint_is_removed_once() -> None:
     running = answered(engine(A))
     running.watch_changed("topic", {A: FORGET})
-    state = running.standing(A, NOW).state
+    state = running.view.standing(A, NOW).state
     order = commit(running)
     running.committed(order, NOW)
 

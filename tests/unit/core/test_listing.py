@@ -253,7 +253,7 @@ def test_whoever_is_found_is_watched_once_that_is_heard() -> None:
     enter(engine, made)
 
     assert {fetch(engine).customer for _ in range(1)} <= {A, B}
-    assert engine.standing(A, NOW).sources == ("all",)
+    assert engine.view.standing(A, NOW).sources == ("all",)
 
 
 def test_what_was_found_counts_only_where_all_are_watched() -> None:
@@ -272,9 +272,9 @@ def test_an_entry_of_the_users_counts_before_the_one_of_whom_was_found_and_is_le
     enter(engine, made)
 
     assert made.changes == {C: FOUND, D: FOUND}  # b is the same person as c, whom the user names
-    assert (engine.standing(A, NOW).sources, engine.standing(C, NOW).sources) == (("topic",), ("setting", "all"))
+    assert (engine.view.standing(A, NOW).sources, engine.view.standing(C, NOW).sources) == (("topic",), ("setting", "all"))
     engine.watch_changed("topic", {A: FOUND})
-    assert engine.standing(A, NOW).sources == ("all",)
+    assert engine.view.standing(A, NOW).sources == ("all",)
     engine.watch_changed("topic", {A: None})
     assert not engine.watches(A)
 
@@ -475,7 +475,7 @@ def test_what_concerns_every_call_stops_them() -> None:
     engine = watching(A)
     engine.lister.failed(list_call(engine), Limited(wait_seconds=50.0), NOW)
 
-    assert engine.paused_until > NOW + 49
+    assert engine.view.paused_until > NOW + 49
 
 
 def test_a_failure_after_the_partition_was_taken_is_passed_over() -> None:
@@ -506,7 +506,7 @@ def test_the_quota_that_an_answer_tells_is_observed() -> None:
     engine = watching()
     found(engine, quota=Quota(remaining=0, resets_at=NOW + 30), server_time=NOW)
 
-    assert engine.paused_until == pytest.approx(NOW + 31)
+    assert engine.view.paused_until == pytest.approx(NOW + 31)
 
 
 def test_only_partition_0_lists() -> None:

@@ -115,7 +115,7 @@ def test_what_it_may_publish_again_takes_its_turns_with_other_customers() -> Non
         commit_all(running, NOW + number)
 
     assert called == [A, B, A, B, A, B]
-    assert running.standing(A, NOW).state == "has more pages"
+    assert running.view.standing(A, NOW).state == "has more pages"
 
 
 def test_nothing_moves_before_the_commit_so_a_replay_whose_first_page_failed_begins_anew() -> None:
@@ -152,11 +152,11 @@ def test_a_customer_that_was_never_read_is_read_first() -> None:
 def test_a_customer_whose_end_was_reached_is_read_again_up_to_there() -> None:
     ended = replace(rewound(), until_ms=round((NOW - 100) * 1000))
     running = engine(ended, replace(READ, recent={}))
-    before = running.standing(A, NOW).state
+    before = running.view.standing(A, NOW).state
     batch = read(running, page(activity(60), activity(NOW), date=NOW))
 
     assert (before, said(batch), batch.checkpoint.cursor_ms) == ("waits", ["a60*"], ended.until_ms)
-    assert running.standing(A, NOW).state == "ended"
+    assert running.view.standing(A, NOW).state == "ended"
 
 
 def test_what_its_end_withholds_comes_again_once_that_is_taken_away() -> None:
@@ -311,7 +311,7 @@ def missing_only(**found: Checkpoint) -> tuple[Engine, Lookup]:
 
 def test_only_what_does_not_stand_there_is_published_again_and_what_is_new_all_the_same() -> None:
     running, order = missing_only()
-    waiting = running.standing(A, NOW).state, wait(running).until > NOW
+    waiting = running.view.standing(A, NOW).state, wait(running).until > NOW
     refused = running.looked_up(order, {A: {"a60", "newer"}})
     batch = read(running, page(activity(60), activity(70), activity(NOW - 50, "new"), activity(NOW - 49, "newer"), date=NOW))
 
@@ -361,7 +361,7 @@ def test_who_is_paused_or_no_longer_rewound_does_not_wait_for_it() -> None:
     read_on, _ = missing_only()
     read_on.watch_changed("topic", {A: PLAIN})
 
-    assert paused.standing(A, NOW).state == "paused"
+    assert paused.view.standing(A, NOW).state == "paused"
     paused.watch_changed("topic", {A: rewound(missing_only=True)})
     assert lookup(paused).customers == {A}
     assert fetch(read_on).query.start_date_ms == READ.cursor_ms - 1
@@ -443,7 +443,7 @@ def test_of_whom_there_is_too_much_is_looked_up_alone_and_then_refused() -> None
     refused = running.looked_up(order, {})
     others = lookup(running)
     assert running.looked_up(others, {}) == [B]
-    state = running.standing(B, NOW)
+    state = running.view.standing(B, NOW)
     running.watch_changed("topic", {A: rewound(60, "r2", missing_only=True), B: rewound(60, "r2", missing_only=True)})
     together = lookup(running)
     left_out = running.looked_up(together, {B: set()})

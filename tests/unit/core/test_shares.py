@@ -124,14 +124,14 @@ def test_an_engine_gives_to_whoever_it_hears_needs_more_and_is_not_told_of_itsel
     running.partitioned(2)
     running.confirmed(math.inf)
     running.assigned(0, Restored({}, None), EPOCH)
-    assert running.parts == {0: 0.5}
+    assert running.view.parts == {0: 0.5}
     commit_all(running, EPOCH)
     running.owner_said(0, ownership(share=Share(demand=1e9, customers=1000)), EPOCH)
     running.owner_said(1, ownership(share=Share(demand=1e9, customers=1000)), EPOCH)
     said = commit(running, EPOCH + SAY_SECONDS).ownership.share
 
     assert said is not None
-    assert running.parts[0] < 0.1
+    assert running.view.parts[0] < 0.1
     assert set(said.given) == {1}
     assert said.given[1] > 0.9 * PARTS / 2
 

@@ -67,14 +67,14 @@ def test_a_customer_that_a_source_adds_is_called_and_one_that_all_have_dropped_i
     running = engine(A)
     read(running, page(date=NOW))
     running.watch_changed("topic", {A: PLAIN, B: PLAIN})
-    called = [fetch(running).customer, running.customers]
+    called = [fetch(running).customer, running.view.customers]
     running.watch([])
 
     assert called == [B, 2]
     assert running.watches(A)
     running.watch_changed("topic", {A: None})
     commit_all(running)
-    assert (running.watches(A), running.customers, rests(running, NOW + 1)) == (False, 1, True)
+    assert (running.watches(A), running.view.customers, rests(running, NOW + 1)) == (False, 1, True)
 
 
 def test_a_customer_that_was_never_read_leaves_nothing_when_it_is_dropped() -> None:
@@ -112,7 +112,7 @@ def test_a_paused_customer_is_not_called_and_what_happens_meanwhile_is_published
     batch = read(running, page(activity(50), date=NOW))
     assert batch.customer == A
     running.watch_changed("topic", {A: PAUSED})
-    others = [fetch(running).customer, running.customers]
+    others = [fetch(running).customer, running.view.customers]
     resting = rests(running)
     running.watch_changed("topic", {A: PLAIN})
     again = fetch(running)
@@ -167,7 +167,7 @@ def test_a_partition_that_comes_back_calls_whom_it_should() -> None:
     running.assigned(0, restored(Ledger(1_000), b=checkpoint(5)), NOW)
     commit_all(running)
 
-    assert (fetch(running).customer, rests(running), running.customers) == (C, True, 3)
+    assert (fetch(running).customer, rests(running), running.view.customers) == (C, True, 3)
 
 
 def test_a_customer_that_counts_more_is_due_sooner() -> None:
@@ -271,7 +271,7 @@ def test_what_is_created_from_until_on_is_not_published_and_after_that_it_is_no_
 
     assert (published(batch), batch.checkpoint.cursor_ms, batch.checkpoint.recent) == (["a50", "a59.999"], 60_000, {})
     assert rests(running, NOW + 99_999)
-    assert running.customers == 1
+    assert running.view.customers == 1
 
 
 def test_until_it_is_certain_that_all_before_was_shown_it_goes_on_being_read() -> None:
@@ -307,7 +307,7 @@ def test_where_until_is_moved_or_taken_away_all_that_was_withheld_is_published_o
     second = read(running, page(*entries[1:], date=NOW + 9), NOW + 9)
 
     assert (published(first), published(second)) == (["a50"], ["a60", "a61"] if later.until_ms else ["a60", "a61", "a100000"])
-    assert running.standing(A, NOW + 9).state == ("ended" if later.until_ms else "waits")
+    assert running.view.standing(A, NOW + 9).state == ("ended" if later.until_ms else "waits")
 
 
 def test_what_was_withheld_on_the_way_of_a_read_is_published_where_until_is_taken_away_before_its_end() -> None:
@@ -387,21 +387,21 @@ def test_who_is_not_called_says_why_and_who_names_it_and_how() -> None:
     running.watch({A: WatchEntry(weight=3)}, "file")
     running.watch_changed("topic", {A: PAUSED, B: until(9)})
 
-    assert running.standing(A, NOW) == stands(state="paused", sources=("topic", "file", "setting"), entry=PAUSED)
-    assert running.standing(B, NOW) == stands(state="ended", sources=("topic", "setting"), entry=until(9))
-    assert running.standing(C, NOW) == stands(state="not watched")
+    assert running.view.standing(A, NOW) == stands(state="paused", sources=("topic", "file", "setting"), entry=PAUSED)
+    assert running.view.standing(B, NOW) == stands(state="ended", sources=("topic", "setting"), entry=until(9))
+    assert running.view.standing(C, NOW) == stands(state="not watched")
 
 
 def test_who_is_paused_while_it_is_called_is_in_flight_and_then_awaits_its_commit() -> None:
     running = engine(A)
     order = fetch(running)
     running.watch_changed("topic", {A: PAUSED})
-    told = [running.standing(A, NOW).state]
+    told = [running.view.standing(A, NOW).state]
     running.page_received(order, page(activity(50), date=NOW), NOW)
-    told.append(running.standing(A, NOW).state)
+    told.append(running.view.standing(A, NOW).state)
     commit_all(running)
 
-    assert [*told, running.standing(A, NOW).state] == ["in flight", "awaits its commit", "paused"]
+    assert [*told, running.view.standing(A, NOW).state] == ["in flight", "awaits its commit", "paused"]
 
 
 def test_a_hint_at_who_is_paused_is_ours_and_changes_nothing() -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from poller.config import VoucherifySettings
-from poller.errors import Rejected, SettingsError, SourceError, Unauthorized, Undecodable, Unreachable
+from poller.errors import Rejected, SettingsError, SourceError, TimedOut, Unauthorized, Undecodable, Unreachable
 from poller.model import Activity, ActivityId, Checkpoint, CustomerId, Fetch, Page, Query, Quota, Response, Walk
 from poller.secret import Secret
 from poller.voucherify.client import VoucherifySource
@@ -252,13 +252,29 @@ async def test_cookies_are_not_kept() -> None:
 
 
 async def test_a_call_that_gets_no_answer_ends_in_time() -> None:
-    with pytest.raises(Unreachable, match=r"no whole answer within 0\.01 s"):
+    with pytest.raises(TimedOut, match=r"no whole answer within 0\.01 s"):
         await ask(Wire(None), timeout_seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fails", "kind"),
+    [
+        (httpx.ConnectTimeout(""), TimedOut),
+        (httpx.ReadTimeout(""), TimedOut),
+        (httpx.ConnectError("refused"), Unreachable),
+        (OSError("no route"), Unreachable),
+    ],
+)
+async def test_no_answer_in_time_is_told_apart_from_none_at_all(fails: Exception, kind: type[Unreachable]) -> None:
+    with pytest.raises(Unreachable) as caught:
+        await ask(Wire(fails))
+
+    assert type(caught.value) is kind
 
 
 async def test_a_call_whose_body_never_ends_ends_in_time_and_is_closed() -> None:
     stream = Stream(None)
-    with pytest.raises(Unreachable, match=r"no whole answer within 0\.01 s"):
+    with pytest.raises(TimedOut, match=r"no whole answer within 0\.01 s"):
         await ask(Wire(httpx.Response(200, stream=stream)), timeout_seconds=0.01)
 
     assert stream.closed

@@ -43,9 +43,8 @@ class Around:
 
     @property
     def counted(self) -> dict[str, int]:
-        counters = self.telemetry.counters
-        names = [name for name in counters.__slots__ if name.startswith("hints_")]
-        return {name.removeprefix("hints_"): count for name in names if (count := getattr(counters, name))}
+        series = self.telemetry.metrics.counters()
+        return {name[1]: round(count) for name, count in series.items() if name[0] == "poller_hints_total" and count}
 
 
 def test_ours_is_told_of_at_once_anothers_is_forwarded_and_nobodys_is_counted() -> None:

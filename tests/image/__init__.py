@@ -1,0 +1,1 @@
+"""The image, built for real and run: `python -m tests.image`."""

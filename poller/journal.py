@@ -66,6 +66,8 @@ class Journal:
         self._paused_until = float("-inf")
         self._told_unfollowable = False
         self._refused_told_at = float("-inf")
+        self._orders_refused = 0
+        self._order_refused_told_at = float("-inf")
         self._told_tenth: tuple[str, int, int] | None = None
         self._used_up = False
         self._rewatched: dict[Source, Rewatched] = {}
@@ -161,6 +163,13 @@ class Journal:
         if now >= self._refused_told_at + REFUSED_SECONDS:
             self._refused_told_at = now
             self.event("webhook_refused", error=str(error), refused=self._counts.refused_webhooks())
+
+    def order_refused(self, now: float) -> None:
+        """Anybody who reaches the admin server may try, as often as they like: likewise."""
+        self._orders_refused += 1
+        if now >= self._order_refused_told_at + REFUSED_SECONDS:
+            self._order_refused_told_at = now
+            self.event("order_refused", refused=self._orders_refused)
 
     def hints_unshared(self, error: LogError, retry_seconds: float) -> None:
         self.event("hints_unshared", error=str(error), retry_seconds=round(retry_seconds, 1))

@@ -98,7 +98,7 @@ class Office:
             status=self._status,
             exposition=Exposition(self._voice.telemetry.metrics, self._gauges),
             streams=self._streams,
-            orders=Orders(self._settings.admin_token, self._voice.levels, self._hinted, self._ordered),
+            orders=Orders(self._settings.admin_token, self._voice.levels, self._hinted, self._ordered, self._order_refused),
         )
 
     async def _keep_history(self) -> None:
@@ -133,8 +133,11 @@ class Office:
         self._journal.hint("forwarded" if passed_on else "dropped")
         return whose, passed_on
 
-    def _ordered(self, what: str) -> None:
-        self._journal.event("ordered", what=what)
+    def _ordered(self, what: str, customer: CustomerId | None) -> None:
+        self._journal.event("ordered", what=what, customer=customer)
+
+    def _order_refused(self) -> None:
+        self._journal.order_refused(self._clock())
 
 
 def _started(task_status: TaskStatus[None], _port: int) -> None:

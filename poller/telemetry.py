@@ -66,6 +66,7 @@ EventName = Literal[
     "looked_up",
     "lookup_failed",
     "ordered",
+    "order_refused",
     "draining",
     "drained",
     "stopped",
@@ -227,8 +228,11 @@ EVENTS: Mapping[EventName, Event] = {
         "The activities topic cannot be read, so what is missing of rewound customers is not known; tried again.",
         "error retry_seconds",
     ),
-    "ordered": Event(
-        logging.WARNING, "The admin server was given an order, and carried it out or refused it; see POLLER_ADMIN_TOKEN.", "what"
+    "ordered": Event(logging.WARNING, "The admin server was given an order, and carried it out; see POLLER_ADMIN_TOKEN.", "what customer"),
+    "order_refused": Event(
+        logging.WARNING,
+        "Somebody gave the admin server orders without the token, POLLER_ADMIN_TOKEN; said once a minute at most.",
+        "refused",
     ),
     "draining": Event(logging.INFO, "Stopping: what is in flight is finished.", "in_flight"),
     "drained": Event(logging.INFO, "Nothing is in flight any more.", "in_flight"),

@@ -22,7 +22,6 @@ from msgspec.structs import replace
 
 from poller.contracts import Log, Source, Writer
 from poller.core.backoff import Backoff
-from poller.core.budget import CycleStands
 from poller.core.engine import Engine
 from poller.core.overview import Overview, Surveyed
 from poller.core.standing import Standing
@@ -197,14 +196,6 @@ class Worker:
     def standing(self, customer: CustomerId) -> Standing:
         """How a customer stands here."""
         return self._engine.view.standing(customer, self._clock())
-
-    def cycle(self) -> CycleStands | None:
-        """How the billing cycle stands for what is owned here; `None`: no cycle is configured, or nothing is owned."""
-        return self._engine.view.cycle_stands(self._clock())
-
-    def parts(self) -> dict[int, float]:
-        """What part of the budget each owned partition has, by its last commit."""
-        return self._engine.view.parts
 
     def overview(self) -> Overview:
         """How everything that is owned here stands; cheap. What is surveyed goes on being so while somebody asks: the first time it may be missing."""

@@ -18,9 +18,10 @@ from typing import Annotated, Literal
 import anyio
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from poller.admin.body import received
 from poller.customer_id import refusal
 from poller.model import CustomerId, Whose
 from poller.secret import Secret
@@ -71,22 +72,28 @@ class Orders:
     """`hinted`: whose a customer is, now that it is known that it may have something new, and whether whoever reads it was told."""
 
     def __init__(
-        self, token: Secret | None, levels: LogLevels, hinted: Callable[[CustomerId], tuple[Whose, bool]], told: Callable[[str], None]
+        self,
+        token: Secret | None,
+        levels: LogLevels,
+        hinted: Callable[[CustomerId], tuple[Whose, bool]],
+        told: Callable[[str, CustomerId | None], None],
+        refused: Callable[[], None],
     ) -> None:
-        """`told`: an order that was carried out, or refused for its token, in words."""
+        """`told`: what was ordered and carried out, in words, and of which customer. `refused`: an order came without the token."""
         self._token = token
         self._levels = levels
         self._hinted = hinted
         self._told = told
+        self._refused = refused
 
     async def log_level(self, request: Request) -> Response:
         self._authorise(request)
         try:
-            order = msgspec.json.decode(await body(request), type=LevelOrder)
+            order = msgspec.json.decode(await received(request, BODY_BYTES_MAX, BODY_SECONDS_MAX), type=LevelOrder)
         except msgspec.DecodeError as error:
             raise HTTPException(400, str(error)) from None
         until = self._levels.change(order.level, order.seconds)
-        self._told(f"the log level is {order.level} for {order.seconds} seconds")
+        self._told(f"the log level is {order.level} for {order.seconds} seconds", None)
         return JSONResponse({"level": order.level, "until": until})
 
     async def hint(self, request: Request) -> Response:
@@ -100,6 +107,7 @@ class Orders:
             raise HTTPException(404, "nobody watches this customer")
         if not reached:
             raise HTTPException(409, "another replica reads this customer, and hints are not passed on: ask its owner, see /status")
+        self._told("it is read next", CustomerId(customer))
         return JSONResponse({"whose": whose}, status_code=202)
 
     def _authorise(self, request: Request) -> None:
@@ -109,21 +117,5 @@ class Orders:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         known = hmac.compare_digest(given.strip().encode(), self._token.reveal().encode())
         if scheme.lower() != "bearer" or not known:
-            self._told("an order without the token was refused")
+            self._refused()
             raise HTTPException(401, "it needs the token: POLLER_ADMIN_TOKEN", headers={"www-authenticate": "Bearer"})
-
-
-async def body(request: Request) -> bytes:
-    """Raises `HTTPException`, however it is sent and whatever it says of its length."""
-    received = b""
-    try:
-        with anyio.fail_after(BODY_SECONDS_MAX):
-            async for part in request.stream():
-                received += part
-                if len(received) > BODY_BYTES_MAX:
-                    raise HTTPException(413, f"larger than {BODY_BYTES_MAX} bytes")
-    except TimeoutError:
-        raise HTTPException(408, "the body took too long", headers={"connection": "close"}) from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the body ended too soon") from None
-    return received

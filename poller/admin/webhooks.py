@@ -14,14 +14,14 @@ On starlette and uvicorn, like the admin port (`admin/http.py`).
 import asyncio
 from collections.abc import Callable
 
-import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from poller.admin.body import received
 from poller.admin.http import http_error
 from poller.errors import Forged, HintError, NotAHint, TooManyHints
 
@@ -45,7 +45,7 @@ def make_app(take: Take) -> Starlette:
     """See the top of this file; refusals are JSON, `{"error": …}`."""
 
     async def receive(request: Request) -> Response:
-        body = await _body(request)
+        body = await received(request, BODY_BYTES_MAX, BODY_SECONDS_MAX)
         try:
             take(body, request.headers.get(SIGNATURE, ""))
         except HintError as error:
@@ -53,23 +53,6 @@ def make_app(take: Take) -> Starlette:
         return Response(status_code=204)
 
     return Starlette(routes=[Route(PATH, receive, methods=["POST"])], exception_handlers={HTTPException: http_error})
-
-
-async def _body(request: Request) -> bytes:
-    """Raises `HTTPException`, however it is sent and whatever it says of its length."""
-    parts, length = [], 0
-    try:
-        with anyio.fail_after(BODY_SECONDS_MAX):
-            async for part in request.stream():
-                length += len(part)
-                if length > BODY_BYTES_MAX:
-                    raise HTTPException(413, f"larger than {BODY_BYTES_MAX} bytes")
-                parts.append(part)
-    except TimeoutError:
-        raise HTTPException(408, "the body took too long", headers={"connection": "close"}) from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the body ended too soon") from None
-    return b"".join(parts)
 
 
 class BoundedConnection(H11Protocol):

@@ -465,6 +465,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "print(str(error), file=sys.stderr)",
             "tests/unit/commands/test_output.py::test_no_error_commands_a_terminal",
         ),
+        (
+            "a run that is told to stop before it has begun is killed, or, as process 1, is not",
+            '    signal.signal(signal.SIGTERM, partial(_terminated, OK if given[:1] == ["run"] else TERMINATED))\n',
+            "",
+            "tests/unit/test_cli.py::test_a_command_that_is_told_to_stop_before_it_has_begun_ends_by_itself",
+        ),
     ),
     "poller/admin/http.py": (
         (
@@ -472,6 +478,56 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "        h11_max_incomplete_event_size=REQUEST_HEAD_BYTES_MAX,\n",
             "        h11_max_incomplete_event_size=1 << 30,\n",
             "tests/unit/admin/test_http.py::test_a_request_head_without_end_is_cut_off",
+        ),
+    ),
+    "poller/admin/guard.py": (
+        (
+            "the admin server answers whoever made a browser take our address for its own",
+            "if over_loopback(scope) and not names_this_machine(host):",
+            "if False:",
+            "tests/unit/admin/test_guard.py::test_a_page_that_gave_its_own_name_to_our_address_learns_nothing",
+        ),
+        (
+            "a browser may lend the admin server's answers to others",
+            "                    headers.setdefault(name, value)\n",
+            "                    headers.setdefault('x-none', value)\n",
+            "tests/unit/admin/test_guard.py::test_every_answer_bears_the_headers_refusals_and_the_stream_too",
+        ),
+    ),
+    "poller/admin/orders.py": (
+        (
+            "any token will do",
+            'if scheme.lower() != "bearer" or not known:',
+            'if scheme.lower() != "bearer":',
+            "tests/unit/admin/test_orders.py::test_without_the_token_nothing_is_done_and_that_is_told",
+        ),
+        (
+            "without a token set there are orders all the same",
+            "            raise HTTPException(404)\n",
+            "            return\n",
+            "tests/unit/admin/test_orders.py::test_without_the_setting_there_are_no_orders",
+        ),
+    ),
+    "poller/admin/events.py": (
+        (
+            "a stream holds up the end of the process",
+            "            tasks.start_soon(ends_with, self._ending.wait)\n",
+            "",
+            "tests/unit/admin/test_events.py::test_it_ends_with_the_process_at_once_and_quietly",
+        ),
+        (
+            "a listener who left makes no room",
+            "                self._under_way -= 1\n",
+            "                pass\n",
+            "tests/unit/admin/test_events.py::test_only_so_many_listen_and_who_left_makes_room",
+        ),
+    ),
+    "poller/admin/body.py": (
+        (
+            "a body may be of any length",
+            "                if length > bytes_max:\n",
+            "                if length < 0:\n",
+            "tests/unit/admin/test_orders.py::test_a_body_that_is_too_large_is_refused",
         ),
     ),
 }

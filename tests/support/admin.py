@@ -56,7 +56,8 @@ class Process:
         self.whose: tuple[Whose, bool] = ("ours", True)
         self.hinted: list[CustomerId] = []
         self.levels: list[str] = []
-        self.told: list[str] = []
+        self.told: list[tuple[str, CustomerId | None]] = []
+        self.refused = 0
         self.now = 1000.0
         self.log_levels = LogLevels("info", self.levels.append, lambda: self.now)
         self.streams = Streams(lambda: self.status, lambda: self.ready)
@@ -70,8 +71,14 @@ class Process:
             status=lambda: self.status,
             exposition=Exposition(Metrics(METRICS), self._gauges),
             streams=self.streams,
-            orders=Orders(self._token, self.log_levels, self._hinted, self.told.append),
+            orders=Orders(self._token, self.log_levels, self._hinted, self._told, self._order_refused),
         )
+
+    def _told(self, what: str, customer: CustomerId | None) -> None:
+        self.told.append((what, customer))
+
+    def _order_refused(self) -> None:
+        self.refused += 1
 
     def _standing(self, customer: CustomerId) -> Standing:
         return Standing(partition=0, owner=customer, state="not watched")

@@ -49,6 +49,15 @@ def test_a_broken_customers_file_is_told_in_one_line_that_says_what_stays() -> N
     ]
 
 
+def test_orders_without_the_token_are_told_once_a_minute() -> None:
+    said = Told()
+    journal = Journal(Telemetry(said))
+    for at in (0, 1, 59.9, 60, 61):
+        journal.order_refused(at)
+
+    assert said.events == [("order_refused", {"refused": 1}), ("order_refused", {"refused": 4})]
+
+
 def test_what_changes_of_the_watched_set_is_told_at_once_and_then_now_and_again_with_all_that_came_since() -> None:
     said, a, b = Told(), CustomerId("a"), CustomerId("b")
     journal = Journal(Telemetry(said))

@@ -19,27 +19,10 @@ from poller.core.budget import CycleStands
 from poller.core.overview import CustomerState, Overview, RateStands, Surveyed
 from poller.metrics import Metrics
 from poller.telemetry import METRICS, SERIES_MAX, Success
+from tests.support.admin import overview
 
 NOW = 1_800_000_000.0
-STANDBY = Overview(
-    owner="poller-1/7",
-    partitions=0,
-    owned=(),
-    restoring=(),
-    in_flight=0,
-    records_waiting=0,
-    bytes_waiting=0,
-    watched=3,
-    rate=None,
-    cycle=None,
-    parts={},
-    quota_remaining=None,
-    paused_until=None,
-    paused_why="",
-    staleness_objective_seconds=None,
-    oldest_called_at=None,
-    surveyed=None,
-)
+STANDBY = overview(owner="poller-1/7", partitions=0, watched=3)
 OWNER = replace(
     STANDBY,
     partitions=2,

@@ -37,7 +37,7 @@ async def test_without_the_token_nothing_is_done_and_that_is_told(path: str, hea
         )
 
     assert (answer.status_code, answer.headers["www-authenticate"], process.levels, process.hinted) == (401, "Bearer", [], [])
-    assert process.told == ["an order without the token was refused"]
+    assert (process.told, process.refused) == ([], 1)
     assert TOKEN not in answer.text
 
 
@@ -51,6 +51,7 @@ async def test_the_log_level_is_another_for_a_while() -> None:
     assert (answer.status_code, answer.json()) == (200, {"level": "debug", "until": 1060.0})
     assert usual.json() == {"level": "warning", "until": 1600.0}
     assert process.levels == ["debug", "warning"]
+    assert process.told == [("the log level is debug for 60 seconds", None), ("the log level is warning for 600 seconds", None)]
 
 
 @pytest.mark.anyio
@@ -110,6 +111,7 @@ async def test_a_customer_is_read_next_by_whoever_reads_it(whose: tuple[object, 
         answer = await client.post("/customers/a%2Fb/hint", headers=AUTHORISED)
 
     assert (answer.status_code, process.hinted) == (status, ["a/b"])
+    assert process.told == ([("it is read next", "a/b")] if status == 202 else [])
 
 
 @pytest.mark.asyncio

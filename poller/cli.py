@@ -152,7 +152,7 @@ HELP = """Publish Voucherify customer activities to Kafka, each exactly once.
 Settings are environment variables; `poller config` lists them.
 """
 
-EXIT_CODES = """Exit codes: 0: all is well. 1: it failed, or a check did. 2: the settings or the command line cannot be used; nothing was started, or what was has ended as the checkpoint topic is not, or no longer, its own. 130: interrupted."""
+EXIT_CODES = """Exit codes: 0: all is well. 1: it failed, or a check did. 2: the settings or the command line cannot be used; nothing was started, or what was has ended as the checkpoint topic is not, or no longer, its own. 130: interrupted. 143: ended by SIGTERM, where that is not how the command ends anyway."""
 
 
 def make_app() -> "App":

@@ -34,7 +34,7 @@ def main() -> int:
     print(f"seed={given.seed}, {len(faults)} faults: {', '.join(fault.name for fault in faults)}\n", flush=True)
     began = time.monotonic()
     rows = anyio.run(run_all, faults, given.seed, given.keep, backend_options={"use_uvloop": True})
-    print(f"\n{report.table(rows)}\n{report.notes(rows)}\n{report.run_on(given.seed, time.monotonic() - began)}")
+    print(f"\n{report.table(rows)}\n{report.notes(rows)}\n{report.moves(rows)}\n\n{report.run_on(given.seed, time.monotonic() - began)}")
     if given.write and not given.names and all(row.passed for row in rows):
         report.write(rows, given.seed, time.monotonic() - began)
     return 0 if rows and all(row.passed for row in rows) else 1

@@ -17,6 +17,7 @@ import anyio
 import msgspec
 
 from tests.fault.judge import Verdict, judge, quantile
+from tests.fault.moves import MOVES, Meter, Moved
 from tests.support.cluster import LOGIN, Cluster
 from tests.support.processes import Api, Deployment, Poller, busy, one_error, served
 from tests.support.tail import Tail
@@ -50,6 +51,7 @@ class World:
     random: Random
     committed: Tail
     uncommitted: Tail
+    meter: Meter
     injected: int = 0
     recoveries: list[float] = field(default_factory=list)
     """Seconds from a kill, or from a fault's end, to the next record that a read_committed reader saw."""
@@ -170,6 +172,7 @@ class Row(msgspec.Struct, frozen=True):
     recovery_p50_seconds: float
     recovery_seconds_max: float
     notes: str = ""
+    moved: tuple[Moved, ...] = ()
     wrong: tuple[str, ...] = ()
     """Anything else that must not be."""
 
@@ -185,12 +188,18 @@ async def run(fault: Fault, cluster: Cluster, directory: Path, seed: int) -> Row
     world: World | None = None
     try:
         async with one_error(), opened(fault, cluster, directory, Random(f"{seed}/{fault.name}")) as world:
+            world.meter.begin()
             try:
                 await inject_all(fault, world)
             except AssertionError as error:
                 failures += [str(error), *last_words(world)]
             verdict = await judge(cluster.bootstrap_servers, world.topic, world.api.simulator, world.gone)
-            failures += [*verdict.where_twice, *verdict.wrong]
+            await world.meter.look()
+            failures += [
+                *verdict.where_twice,
+                *verdict.wrong,
+                *(f"did not move as it should: {one}" for one in world.meter.moved() if not one.enough),
+            ]
             assert within_budget(world.api.simulator, fault.calls_per_minute, partitions_of(fault)), "no call was made"
     except Exception as error:  # noqa: BLE001  # the next fault is tried all the same
         failures.append(f"{type(error).__name__}: {error}")
@@ -224,6 +233,7 @@ def row_of(fault: Fault, world: World | None, verdict: Verdict | None, failures:
         recovery_p50_seconds=quantile(recoveries, 0.5),
         recovery_seconds_max=max(recoveries, default=math.nan),
         notes=", ".join(f"{count} {what}" for what, count in (world.notes if world else {}).items()),
+        moved=tuple(world.meter.moved()) if world else (),
         wrong=tuple(failures),
     )
 
@@ -252,10 +262,11 @@ async def opened(fault: Fault, cluster: Cluster, directory: Path, random: Random
         for _ in range(fault.replicas):
             pollers.start()
         committed, uncommitted = Tail(servers, pollers.name, "read_committed"), Tail(servers, pollers.name, "read_uncommitted")
-        world = World(cluster, api, pollers, random, committed, uncommitted)
+        world = World(cluster, api, pollers, random, committed, uncommitted, Meter(pollers, MOVES[fault.name]))
         await world.owner()
         tails.start_soon(committed.run)
         tails.start_soon(uncommitted.run)
+        tails.start_soon(world.meter.run)
         await world.committed.next(0, within_seconds=30)
         yield world
         tails.cancel_scope.cancel()

@@ -37,6 +37,11 @@ def notes(rows: Sequence[Row]) -> str:
     return "".join(f"\n{row.fault}: {row.notes}.\n" for row in rows if row.notes)
 
 
+def moves(rows: Sequence[Row]) -> str:
+    """How far the metrics have moved that must."""
+    return document.table(("fault", "what moved meanwhile"), [(row.fault, ", ".join(map(str, row.moved))) for row in rows])
+
+
 def run_on(seed: int, took_seconds: float) -> str:
     """What it was run on."""
     return (
@@ -47,4 +52,4 @@ def run_on(seed: int, took_seconds: float) -> str:
 
 def write(rows: Sequence[Row], seed: int, took_seconds: float) -> None:
     """Put the table in its place."""
-    document.put("faults", f"{table(rows)}\n{notes(rows)}\n{run_on(seed, took_seconds)}")
+    document.put("faults", f"{table(rows)}\n{notes(rows)}\n{moves(rows)}\n\n{run_on(seed, took_seconds)}")

@@ -61,7 +61,7 @@ def test_each_alert_is_told_for_the_data_how_to_see_it_what_to_do_and_when_it_is
 
 
 def test_each_exit_code_has_its_section() -> None:
-    codes = {cli.OK, cli.FAILED, cli.UNUSABLE, cli.INTERRUPTED, KILLED}
+    codes = {cli.OK, cli.FAILED, cli.UNUSABLE, cli.INTERRUPTED, cli.TERMINATED, KILLED}
 
     assert {int(heading.split()[-1]) for heading in HEADINGS if heading.startswith("Exit code ")} == codes
 

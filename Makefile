@@ -32,6 +32,14 @@ sim: $(VENV)/.installed-dev ## Drawn lives of the whole program, hours of virtua
 faults: $(VENV)/.installed-dev ## Every fault that Kafka and kills can bring, a quarter of an hour; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.fault --write
 
+.PHONY: sigterm
+sigterm: $(VENV)/.installed-dev ## SIGTERM to a busy process, TIMES=20: what its probes answer, when it is gone, what is lost; into docs/reliability.md
+	@$(BIN)/python -m tests.fault.sigterm --times $(or $(TIMES),20) --write
+
+.PHONY: e2e
+e2e: $(VENV)/.installed-dev ## Procedures of the runbook on real clusters: to another Kafka, and from a lost checkpoint topic; two minutes
+	@$(BIN)/python -m pytest tests/e2e
+
 .PHONY: readings
 readings: $(VENV)/.installed-dev ## Every reading of the API in every history, 116,640 runs in twenty minutes or more; the table goes into docs/reliability.md
 	@$(BIN)/python -m tests.property --write

@@ -22,6 +22,9 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_MS = 10 * 60 * 1000
 DIRTY_RATIO = 0.1
 
+COMPACTION_LAG_MS = 24 * 3600 * 1000
+"""What a tombstone covers is gone from disk after so long, and a segment: Kafka itself sets no end to it, and a forgotten person's id should have one."""
+
 CHECKPOINT_RECORD_BYTES_MAX = CHECKPOINT_BYTES_MAX + 8 * 1024
 """An encoded checkpoint, with its key and what Kafka adds."""
 
@@ -56,6 +59,7 @@ class Wanted(msgspec.Struct, frozen=True):
             "segment.bytes": str(SEGMENT_BYTES),
             "segment.ms": str(SEGMENT_MS),
             "min.cleanable.dirty.ratio": str(DIRTY_RATIO),
+            "max.compaction.lag.ms": str(COMPACTION_LAG_MS),
         }
 
 

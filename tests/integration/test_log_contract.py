@@ -750,6 +750,7 @@ class TestKafkaLog(LogContract):
         assert dead_letters["cleanup.policy"] == "delete"
         for compacted in (checkpoints, watch):
             assert compacted["cleanup.policy"] == "compact"
+            assert compacted["max.compaction.lag.ms"] == "86400000"
             assert int(compacted["segment.bytes"]) <= 16 * 1024 * 1024
             assert int(compacted["segment.ms"]) <= 600_000
             assert float(compacted["min.cleanable.dirty.ratio"]) <= 0.1

@@ -188,7 +188,7 @@ async def serve_webhooks(settings: Settings, inbox: Inbox, *, task_status: TaskS
 
 
 async def drain_on_signal(worker: Worker) -> None:
-    """The first SIGTERM or SIGINT drains; any further one changes nothing, as draining is bounded in time."""
+    """The first SIGTERM or SIGINT drains; any further one changes nothing until it is over, as draining is bounded in time."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             worker.drain()

@@ -64,15 +64,6 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
-    def quantile(self, share: float) -> float | None:
-        """The bound below which that share of the values lies; `inf` above all bounds, `None` without values."""
-        wanted, below = share * self.count, 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            below += count
-            if below and below >= wanted:
-                return bound
-        return None
-
 
 class Metrics:
     """The counters and histograms of a table. Gauges are not kept: they are measured when somebody asks."""

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,7 @@ import anyio
 import msgspec
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
+from msgspec.structs import replace
 
 from poller.admin import http
 from poller.admin.events import Streams
@@ -18,13 +20,14 @@ from poller.admin.orders import LogLevels, Orders
 from poller.admin.status import Deployed, Reporter, own_version
 from poller.admin.troubles import Troubles
 from poller.config import Settings
+from poller.core.standing import Standing
 from poller.errors import SettingsError
 from poller.journal import Journal
 from poller.kafka.hints import KafkaHints
-from poller.log_output import configure, scrubber
+from poller.log_output import configure, scrubber, set_level
 from poller.model import CustomerId, Hint, Whose
 from poller.secret import Secret
-from poller.telemetry import Logger, Telemetry
+from poller.telemetry import Telemetry
 from poller.worker import Clock, Worker
 
 
@@ -35,22 +38,20 @@ class Voice:
     telemetry: Telemetry
     troubles: Troubles
     levels: LogLevels
+    scrubbed: Callable[[str], str]
+    """A text without what must not be shown."""
 
 
 def make_voice(settings: Settings, secrets: list[Secret], clock: Clock) -> Voice:
     shown = settings.log_customers
-
-    def logger(level: str) -> Logger:
-        return configure(settings.log_format, level, clock=clock, secrets=secrets, customers=shown)
-
-    telemetry = Telemetry(logger(settings.log_level), shown)
+    telemetry = Telemetry(configure(settings.log_format, settings.log_level, clock=clock, secrets=secrets, customers=shown), shown)
 
     def scrubbed(text: str) -> str:
         return scrubber(tuple(secrets), hashes=shown == "hashed")(text)  # anew each time: a secret may have been read again
 
     troubles = Troubles(clock, scrubbed)
     telemetry.heard_by(troubles.hear)
-    return Voice(telemetry, troubles, LogLevels(settings.log_level, lambda level: telemetry.log_by(logger(level)), clock))
+    return Voice(telemetry, troubles, LogLevels(settings.log_level, set_level, clock), scrubbed)
 
 
 class Office:
@@ -72,7 +73,7 @@ class Office:
             version=own_version(),
         )
         self._version = deployed.version
-        self._reporter = Reporter(deployed, worker, voice.telemetry.metrics, clock)
+        self._reporter = Reporter(deployed, worker, voice.telemetry.metrics, clock, voice.scrubbed)
         self._streams = Streams(self._status, worker.ready)
 
     async def open(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
@@ -93,9 +94,9 @@ class Office:
     def _admin(self) -> http.Admin:
         return http.Admin(
             live=self._worker.live,
-            ready=self._worker.ready,
-            standing=self._worker.standing,
-            status=self._status,
+            ready=self._ready,
+            standing=self._standing,
+            status=self._streams.last,
             exposition=Exposition(self._voice.telemetry.metrics, self._gauges),
             streams=self._streams,
             orders=Orders(self._settings.admin_token, self._voice.levels, self._hinted, self._ordered, self._order_refused),
@@ -105,6 +106,15 @@ class Office:
         while True:
             self._reporter.sample()
             await anyio.sleep(STRETCH_SECONDS_MIN)
+
+    def _ready(self) -> tuple[bool, str]:
+        ready, reason = self._worker.ready()
+        return ready, self._voice.scrubbed(reason)
+
+    def _standing(self, customer: CustomerId) -> Standing:
+        """Whoever asks knows the id; its errors may quote what was sent."""
+        stands = self._worker.standing(customer)
+        return replace(stands, error=self._voice.scrubbed(stands.error), paused_why=self._voice.scrubbed(stands.paused_why))
 
     def _status(self) -> bytes:
         tasks = len(anyio.get_running_tasks())

@@ -434,10 +434,6 @@ class Telemetry:
         """It hears each event from now on, whatever the logger makes of it, customers as they are shown."""
         self._heard = listener
 
-    def log_by(self, logger: Logger) -> None:
-        """Events go to this one from now on."""
-        self._logger = logger
-
     def text(self, what: object, customer: str) -> str:
         """What is about this customer, as it may be shown where the customer is not."""
         return without_ids(str(what), [customer]) if self._hashes else str(what)

@@ -199,12 +199,15 @@ class Worker:
 
     def overview(self) -> Overview:
         """How everything that is owned here stands; cheap. What is surveyed goes on being so while somebody asks: the first time it may be missing."""
-        self._asked_at = now = self._clock()
+        self._asked_at = self._clock()
         self._asked.set()
-        stands = self._engine.view.overview(now)
+        return replace(self.stands(), surveyed=self._surveyed if self._engine.view.ours else None)
+
+    def stands(self) -> Overview:
+        """The same without what is surveyed; nothing is for its sake."""
+        stands = self._engine.view.overview(self._clock())
         restoring = (self._assigned or frozenset()) - set(stands.owned)
-        surveyed = self._surveyed if self._engine.view.ours else None
-        return replace(stands, partitions=self._partitions or 0, restoring=tuple(sorted(restoring)), surveyed=surveyed)
+        return replace(stands, partitions=self._partitions or 0, restoring=tuple(sorted(restoring)))
 
     def owners(self) -> dict[int, str]:
         """Who owns each partition, as far as it was heard; what is ours is not asked."""

@@ -1,5 +1,6 @@
 """What every suite may ask for: virtual time, and one real Kafka for all who need it."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -46,3 +47,15 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
     # In a loop of its own: it outlives every test's loop, and no stalled test stalls it.
     with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(broker(log=say)) as running:
         yield running.bootstrap_servers
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """For tests that set up logging: it is the process's."""
+    root = logging.getLogger()
+    handlers, level, raising = list(root.handlers), root.level, logging.raiseExceptions
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raising

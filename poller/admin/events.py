@@ -38,6 +38,10 @@ class Streams:
     def end(self) -> None:
         self._ending.set()
 
+    def last(self) -> bytes:
+        """The status, for who asks once: not put together anew for each, however many ask."""
+        return self._shared(self._stands())
+
     async def answer(self, request: Request) -> Response:
         if self._under_way >= LISTENERS_MAX:
             raise HTTPException(503, f"{LISTENERS_MAX} listen already", headers={"retry-after": "10"})

@@ -56,10 +56,12 @@ def over_loopback(scope: Scope) -> bool:
 
 
 def is_loopback(address: str) -> bool:
+    """Who listens on `::` is reached over IPv4 as well, by an address within one of IPv6."""
     try:
-        return ip_address(address).is_loopback
+        found = ip_address(address)
     except ValueError:
         return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def names_this_machine(host: str) -> bool:

@@ -4,7 +4,7 @@
 |---|---|
 | `/` | the status page |
 | `/livez` | 200 or 503, `{"live": …, "reason": …}`: whether the loop turns. Who waits for budget, for Kafka or for the API is alive |
-| `/readyz` | likewise, `ready`: whether what is ours is restored, or we stand by; says nothing of the API |
+| `/readyz` | likewise, `ready`: whether what is ours is restored, or we stand by, and our credentials are not refused; how the API is says nothing |
 | `/startupz` | likewise, `started`: whether the loop has begun to turn, so that `/livez` may be judged. Waiting for Kafka is started, and not ready |
 | `/metrics` | for Prometheus (`admin/exposition.py`) |
 | `/status`, `/events` | how the process stands, as JSON: once (`admin/status.py`), and as it changes (`admin/events.py`) |

@@ -118,6 +118,8 @@ class Replica(Protocol):
 
     def overview(self) -> Overview: ...
 
+    def stands(self) -> Overview: ...
+
     def owners(self) -> dict[int, str]: ...
 
 
@@ -144,7 +146,11 @@ def own_version() -> str:
 class Reporter:
     """Puts the status together whenever somebody asks; `sample` keeps the history, and is to be called every few seconds."""
 
-    def __init__(self, deployed: Deployed, replica: Replica, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, deployed: Deployed, replica: Replica, metrics: Metrics, clock: Callable[[], float], scrubbed: Callable[[str], str]
+    ) -> None:
+        """`scrubbed` takes out of a text what must not be shown: an error may quote what was sent."""
+        self._scrubbed = scrubbed
         self._deployed = deployed
         self._replica = replica
         self._metrics = metrics
@@ -153,7 +159,7 @@ class Reporter:
 
     def sample(self) -> None:
         now = self._clock()
-        self._history = self._history.sampled(counted(self._metrics), staleness(self._replica.overview(), now), now)
+        self._history = self._history.sampled(counted(self._metrics), staleness(self._replica.stands(), now), now)
 
     def status(self, troubles: tuple[Trouble, ...], last_success: Mapping[str, float], tasks: int) -> Status:
         now, overview, so_far = self._clock(), self._replica.overview(), counted(self._metrics)
@@ -167,11 +173,11 @@ class Reporter:
             version=self._deployed.version,
             started_at=self._deployed.started_at,
             ready=ready,
-            reason=reason,
+            reason=self._scrubbed(reason),
             url=self._deployed.url,
             endpoint=self._deployed.endpoint,
             topic=self._deployed.topic,
-            overview=without_customers(overview) if self._deployed.hashes else overview,
+            overview=presentable(overview, self._deployed.hashes, self._scrubbed),
             owners=self._replica.owners(),
             budget_ends_at=budget_ends_at(overview, hour, now),
             freshness=freshness_of(hour),
@@ -248,15 +254,18 @@ def budget_ends_at(overview: Overview, hour: Stretch, now: float) -> float | Non
     return ends if ends < cycle.ends - BUDGET_TOLERANCE * (cycle.ends - now) else None
 
 
-def without_customers(overview: Overview) -> Overview:
-    """With the hashes of the ids instead of them, as in the log."""
-    if overview.surveyed is None:
-        return overview
-    return replace(overview, surveyed=replace(overview.surveyed, oldest=tuple(map(_hashed, overview.surveyed.oldest))))
+def presentable(overview: Overview, hashes: bool, scrubbed: Callable[[str], str]) -> Overview:
+    """As in the log: without secrets, and with the hashes of customers' ids instead of them where that is asked for."""
+    surveyed = overview.surveyed
+    if surveyed is not None:
+        surveyed = replace(surveyed, oldest=tuple(_presentable(one, hashes, scrubbed) for one in surveyed.oldest))
+    return replace(overview, paused_why=scrubbed(overview.paused_why), surveyed=surveyed)
 
 
-def _hashed(one: Oldest) -> Oldest:
-    return replace(one, customer=CustomerId(hashed(one.customer)), error=without_ids(one.error, [one.customer]))
+def _presentable(one: Oldest, hashes: bool, scrubbed: Callable[[str], str]) -> Oldest:
+    if hashes:
+        one = replace(one, customer=CustomerId(hashed(one.customer)), error=without_ids(one.error, [one.customer]))
+    return replace(one, error=scrubbed(one.error))
 
 
 def series_name(key: tuple[str, ...]) -> str:

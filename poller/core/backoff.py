@@ -61,8 +61,8 @@ OUTAGE = Backoff(first_seconds=1, longest_seconds=60)
 OF_ALL_CALLS = (Limited, TokenRefused, TokenUnavailable)
 """What stops every call, whatever was asked."""
 
-TO_BE_MENDED = (PlanExceeded, Unauthorized, Forbidden, RouteGone, Redirected, TokenRefused)
-"""No call will be answered until somebody mends credentials, permissions, plan or endpoint."""
+OF_OUR_SETTINGS = (Unauthorized, Forbidden, TokenRefused)
+"""What the API refuses is our credentials, so that we are not ready; all else says how the API is, not how we are."""
 
 REFUSED = Backoff(first_seconds=30, longest_seconds=600)
 """Every call waits, and one tries."""

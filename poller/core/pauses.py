@@ -17,7 +17,7 @@ class Pauses:
         self.by: Hindrance = "failures"
         """What the last pause was made for: the API's quota, or its failures."""
         self.refused = ""
-        """Why the API refuses every call until somebody mends something; empty where it is not known to."""
+        """Why the API refuses our credentials; empty where it is not known to."""
         self.remaining: int | None = None
         """What the API last said to be left of its quota; `None`: it says nothing of it."""
         self._failures = 0
@@ -35,7 +35,7 @@ class Pauses:
             self._failures, self.refused = 0, ""  # the API is there, and takes our credentials
         else:
             self._failures = max(1, self._failures + (now >= self.until))  # what was under way when a pause began says nothing new
-        self.refused = str(error) if isinstance(error, backoff.TO_BE_MENDED) else self.refused
+        self.refused = str(error) if isinstance(error, backoff.OF_OUR_SETTINGS) else self.refused
         wait = backoff.source_wait_seconds(error, self._failures)
         if wait > 0:
             self._pause(now + wait, str(error), "quota" if isinstance(error, Limited | PlanExceeded) else "failures")

@@ -20,7 +20,7 @@ CUSTOMERS_AT_ONCE = 1_000
 """Looked at between two turns of the loop, in a millisecond or two."""
 
 SAMPLE_MAX = 10_000
-"""Customers from whom the quantiles are taken, evenly spaced: with so many these are off by a hundredth of all customers at the very most."""
+"""Customers from whom the quantiles are taken: all, or from half as many up, evenly spaced."""
 
 OLDEST_SHOWN = 5
 
@@ -31,7 +31,7 @@ READ_IN_TURN: frozenset[CustomerState] = frozenset(("read", "more_pages", "faili
 def survey(ours: Callable[[], Mapping[int, Owned]], watched: Watched, now: float) -> Generator[None, None, Surveyed]:
     """`ours`: asked before each slice."""
     partitions = sorted(ours())
-    tally = Tally(sum(len(watched.of(partition)) for partition in partitions))
+    tally = Tally()
     for partition in partitions:
         for some in _slices(list(watched.of(partition))):
             owned = ours().get(partition)
@@ -65,10 +65,11 @@ def state_of(customer: Customer | None, entry: WatchEntry) -> CustomerState:
 class Tally:
     """What a survey has seen so far."""
 
-    def __init__(self, customers: int) -> None:
-        """`customers`: about how many there are."""
-        self._each = max(1, math.ceil(customers / SAMPLE_MAX))
+    def __init__(self) -> None:
         self._seen = 0
+        self._read = 0
+        self._each = 1
+        """Of those who were read, each so many is in the sample."""
         self._states: Counter[CustomerState] = Counter()
         self._recent_ids = 0
         self._sample: list[float] = []
@@ -94,8 +95,7 @@ class Tally:
         read = last_read > -math.inf
         if read:
             self._first = min(self._first, last_read)
-            if self._seen % self._each == 0:
-                self._sample.append(last_read)
+            self._take(last_read)
         place = last_read if read else math.inf
         if len(self._oldest) < OLDEST_SHOWN or place < self._oldest[-1][0]:
             error = "" if customer is None else customer.error
@@ -104,6 +104,14 @@ class Tally:
                 (place, self._seen, Oldest(customer=customer_id, state=state, last_read=last_read if read else None, error=error)),
             )
             del self._oldest[OLDEST_SHOWN:]
+
+    def _take(self, last_read: float) -> None:
+        self._read += 1
+        if self._read % self._each == 0:
+            self._sample.append(last_read)
+        if len(self._sample) > SAMPLE_MAX:
+            self._sample = self._sample[1::2]
+            self._each *= 2
 
     def surveyed(self, now: float) -> Surveyed:
         self._sample.sort(reverse=True)

@@ -31,7 +31,7 @@ RECORDS_AT_ONCE_MAX = 500
 """Between two turns of the loop. Most are checkpoints, which are passed over."""
 
 LAST_RECORDS = 500
-"""How far before the end the last ownership record stands at most: each transaction has one, but it may be of many customers."""
+"""So far before the end the last ownership record is looked for: each transaction ends with one, so only what was aborted may stand behind it."""
 
 DOING = "hearing what other owners need"
 

@@ -480,6 +480,14 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "tests/unit/admin/test_http.py::test_a_request_head_without_end_is_cut_off",
         ),
     ),
+    "poller/operations.py": (
+        (
+            "a probe shows what the log hides",
+            "        return ready, self._voice.scrubbed(reason)\n",
+            "        return ready, reason\n",
+            "tests/unit/test_operations.py::test_what_the_api_quotes_of_us_is_shown_to_nobody",
+        ),
+    ),
     "poller/admin/guard.py": (
         (
             "the admin server answers whoever made a browser take our address for its own",

@@ -11,15 +11,12 @@ TABLE = {
 }
 
 
-def test_a_histogram_counts_up_to_its_bounds_and_answers_with_them() -> None:
+def test_a_histogram_counts_up_to_its_bounds() -> None:
     histogram = Histogram(bounds=(1, 2, 5))
-    assert histogram.quantile(0.5) is None
-
     for value in (0.5, 1.0, 1.5, 4.0, 100.0):
         histogram.observe(value)
 
     assert (histogram.counts, histogram.count, histogram.total) == ([2, 1, 1, 1], 5, 107.0)
-    assert [histogram.quantile(share) for share in (0.4, 0.5, 0.8, 0.99)] == [1, 2, 5, float("inf")]
 
 
 @pytest.mark.parametrize("values", [(), (7.0,), (0.5, 1.0, 1.5, 4.0, 100.0), (5.0, 2.0, 1.0, 2.0, 5.0), (9.0, 8.0)])

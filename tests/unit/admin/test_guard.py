@@ -17,10 +17,15 @@ def test_who_asks_by_another_name_is_not(host: str) -> None:
 
 
 def test_what_is_no_address_is_no_loopback() -> None:
-    assert [is_loopback(address) for address in ("127.0.0.1", "127.8.9.1", "::1", "10.0.0.1", "/run/socket")] == [
+    assert [
+        is_loopback(address)
+        for address in ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "::ffff:10.0.0.1", "/run/socket")
+    ] == [
         True,
         True,
         True,
+        True,
+        False,
         False,
         False,
     ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from poller.admin.history import Counted, Stretch
 from poller.admin.status import Deployed, Freshness, Point, Reporter, Throughput, budget_ends_at
@@ -15,19 +16,24 @@ from poller.telemetry import METRICS
 from tests.support.admin import overview
 
 STARTED = 1_000_000.0
+SECRET = "a-secret-of-ours"
 
 
 class Replica:
     """One, as it says."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, reason: str = "owning partitions [0]", **fields: Any) -> None:
+        self.reason = reason
         self.fields = fields
 
     def ready(self) -> tuple[bool, str]:
-        return True, "owning partitions [0]"
+        return True, self.reason
 
     def overview(self) -> Overview:
         return overview(**self.fields)
+
+    def stands(self) -> Overview:
+        return replace(self.overview(), surveyed=None)
 
     def owners(self) -> dict[int, str]:
         return {0: "here/1"}
@@ -45,7 +51,7 @@ def deployed(*, hashes: bool = False) -> Deployed:
 
 
 def reporter(replica: Replica, metrics: Metrics, now: Now, *, hashes: bool = False) -> Reporter:
-    return Reporter(deployed(hashes=hashes), replica, metrics, now)
+    return Reporter(deployed(hashes=hashes), replica, metrics, now, lambda text: text.replace(SECRET, "<secret>"))
 
 
 def test_a_process_that_has_just_begun_says_what_it_knows_and_null_for_the_rest() -> None:
@@ -101,6 +107,14 @@ def test_customers_are_named_as_in_the_log(hashes: bool) -> None:
 
     assert ("anna" in said) is not hashes
     assert said.count("sha256:") == (2 if hashes else 0)
+
+
+def test_no_text_shows_what_an_error_quotes_of_us() -> None:
+    oldest = Oldest(customer=CustomerId("anna"), state="failing", last_read=1.0, error=f"no such token: {SECRET}")
+    replica = Replica(f"refused: {SECRET}", paused_why=f"401: {SECRET}", surveyed=Surveyed(at=1.0, states={"failing": 1}, oldest=(oldest,)))
+    said = msgspec.json.encode(reporter(replica, Metrics(METRICS), Now()).status((), {}, 1)).decode()
+
+    assert (said.count(SECRET), said.count("<secret>")) == (0, 3)
 
 
 def cycle(left: int) -> CycleStands:

@@ -19,6 +19,7 @@ from poller.errors import (
     Forbidden,
     Limited,
     PlanExceeded,
+    Redirected,
     Rejected,
     RouteGone,
     ServerFault,
@@ -751,6 +752,16 @@ def test_a_refusal_is_told_until_a_call_is_answered() -> None:
     read(running, page(), NOW + 600)
 
     assert (before, told, running.view.refused) == ("", str(Unauthorized()), "")
+
+
+@pytest.mark.parametrize(
+    "error", [PlanExceeded(), RouteGone(), Redirected(), Limited(), Unreachable()], ids=lambda error: type(error).__name__
+)
+def test_how_the_api_is_says_nothing_of_our_credentials(error: SourceError) -> None:
+    running = engine(A)
+    running.fetch_failed(fetch(running), error, NOW)
+
+    assert running.view.refused == ""
 
 
 def test_what_was_under_way_when_a_pause_began_does_not_lengthen_it() -> None:

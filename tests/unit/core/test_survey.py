@@ -124,8 +124,23 @@ def test_it_pauses_after_each_slice_and_quantiles_come_from_a_sample() -> None:
     assert len(list(running.view.survey(NOW))) == 25_000 / survey.CUSTOMERS_AT_ONCE
     seen = surveyed(running)
     assert (seen.last_read_first, seen.states) == (NOW - 24_999, {"read": 25_000})
-    assert seen.last_read_p50 == pytest.approx(NOW - 12_500, abs=250)
-    assert seen.last_read_p95 == pytest.approx(NOW - 23_750, abs=250)
+    assert seen.last_read_p50 == pytest.approx(NOW - 12_500, abs=10)
+    assert seen.last_read_p95 == pytest.approx(NOW - 23_750, abs=10)
+
+
+@pytest.mark.parametrize("each", [2, 25])
+def test_the_sample_is_of_those_who_are_read_in_turn_however_few_they_are_among_the_others(each: int) -> None:
+    names = [CustomerId(f"c{number:05}") for number in range(25_000)]
+    made = Engine(Policy(start="earliest"))
+    made.partitioned(1)
+    made.watch({name: PLAIN if number % each == 0 else WatchEntry(paused=True) for number, name in enumerate(names)})
+    checkpoints = {name: checkpoint(5, last_read=NOW - number) for number, name in enumerate(names)}
+    made.assigned(0, restored(Ledger(10), **checkpoints), NOW)
+    seen = surveyed(made)
+
+    assert seen.states == {"read": 25_000 / each, "paused": 25_000 - 25_000 / each}
+    assert seen.last_read_p50 == pytest.approx(NOW - 12_500, abs=50)
+    assert seen.last_read_p95 == pytest.approx(NOW - 23_750, abs=50)
 
 
 def test_whoever_comes_goes_or_is_taken_away_meanwhile_does_no_harm() -> None:

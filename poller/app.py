@@ -132,6 +132,7 @@ def policy_of(settings: Settings) -> Policy:
         url=settings.voucherify.url,
         endpoint=settings.voucherify.endpoint,
         owner=f"{socket.gethostname()}/{os.getpid()}",
+        customers_shown=settings.log_customers,
     )
 
 

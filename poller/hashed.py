@@ -22,7 +22,7 @@ OF_CUSTOMERS = {"customer", "other", "first", "customers"}
 
 _OWNERSHIP_KEY = "\townership"
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_keys = re.compile(rf"b(?:{_QUOTED})")
+_keys = re.compile(rf"(?<!\w)b(?:{_QUOTED})")
 _named = re.compile(rf"(cannot be asked for: |names )({_QUOTED})")
 _like_ids = re.compile(r"""\bcust_[A-Za-z0-9]+|[^\s'"<>/,;:()=?&\\]+(?:@|%40)[^\s'"<>/,;:()=?&\\]*[A-Za-z0-9]""")
 

@@ -9,7 +9,7 @@ from poller.telemetry import ACTIVITY_TYPES, ALL_SETTINGS, EVENTS, METRICS, METR
 METRICS_PATH = Path("docs/metrics.md")
 EVENTS_PATH = Path("docs/events.md")
 
-HEADLINE = """sum(rate(poller_activities_published_total[1h])) / sum(rate(poller_calls_total[1h]))"""
+HEADLINE = "(sum(rate(poller_activities_published_total[1h])) - sum(rate(poller_activities_replayed_total[1h]))) / sum(rate(poller_calls_total[1h]))"
 
 QUERIES: dict[str, str] = {
     "Published activities per API call: what the budget buys": HEADLINE,

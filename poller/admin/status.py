@@ -103,7 +103,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_success: dict[str, float]
     """By kind, Unix time in seconds."""
     activities_per_call: float | None
-    """Published since the process began, for each call made; `None`: none was made."""
+    """Published since the process began, replays aside, for each call made; `None`: none was made."""
     hints_recall: float | None
     """What part of what was published hints had announced."""
     tasks: int
@@ -185,7 +185,7 @@ class Reporter:
             throughput=throughput_of(so_far, hour.counted),
             troubles=troubles,
             last_success=dict(last_success),
-            activities_per_call=round(published / so_far.calls, 3) if so_far.calls else None,
+            activities_per_call=round(new / so_far.calls, 3) if so_far.calls else None,
             hints_recall=round(self._metrics.counted("poller_activities_announced_total") / new, 4) if new else None,
             tasks=tasks,
             counters={series_name(key): count for key, count in self._metrics.counters().items() if count},

@@ -5,6 +5,7 @@ name of who waits and the count of failures, so the same history gives the same 
 """
 
 import zlib
+from typing import Literal
 
 import msgspec
 
@@ -82,6 +83,20 @@ QUOTA_SECONDS_MAX = 3_660.0
 
 CYCLE_SECONDS_MAX = 32 * 86_400.0
 """The longest cycle is a month."""
+
+
+Kind = Literal["outage", "quota", "refusal"]
+
+
+def kind_of(error: SourceError) -> Kind:
+    """Failures in a row of one kind make its waits longer: many of another say nothing of it."""
+    match error:
+        case Unreachable() | ServerFault() | Undecodable() | TokenUnavailable():
+            return "outage"
+        case Limited():
+            return "quota"
+        case _:
+            return "refusal"
 
 
 def customer_wait_seconds(error: SourceError, failures: int, customer: str) -> float:

@@ -318,7 +318,8 @@ class Engine:
         if isinstance(error, TooLarge) and (smaller := walk.fewer(fetch.walk)) is not None:
             self._go_on(fetch, smaller)
             return None
-        self._pauses.failed(error, now)
+        said = self._policy.told(error, fetch.customer)
+        self._pauses.failed(error, now, said)
         customer = self._standing(fetch)
         if customer is None:
             return None
@@ -326,7 +327,7 @@ class Engine:
             return self._way_refused(fetch)
         gone = self._lives.unknown(fetch, customer, now) if is_unknown(fetch, error) else None
         wait = backoff.customer_wait_seconds(error, customer.failures + 1, fetch.customer)
-        customer.failures, customer.error = customer.failures + (wait > 0), str(error)[:ERROR_CHARACTERS_MAX]
+        customer.failures, customer.error = customer.failures + (wait > 0), said[:ERROR_CHARACTERS_MAX]
         if gone is None:
             self._schedule(fetch.partition, fetch.customer, customer, now + wait if wait > 0 else None)
         else:

@@ -7,8 +7,10 @@ import msgspec
 from poller.core import cursor
 from poller.core.budget import Cycle
 from poller.core.cursor import ServerClock
+from poller.errors import SourceError
+from poller.hashed import Shown, without_ids
 from poller.matching import Match
-from poller.model import Checkpoint, Ledger, Ownership, WatchEntry
+from poller.model import Checkpoint, CustomerId, Ledger, Ownership, WatchEntry
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -38,6 +40,8 @@ class Policy(msgspec.Struct, frozen=True):
     endpoint: str = "activities"
     owner: str = ""
     """Who we are, for the ownership record."""
+    customers_shown: Shown = "plain"
+    """How errors that are kept for whoever asks name customers."""
 
     def ownership(self, partitions: int, watched_hash: str, ledger: Ledger) -> Ownership:
         """What an owner that runs so says of itself."""
@@ -76,3 +80,7 @@ class Policy(msgspec.Struct, frozen=True):
                 return times[0]
             case _:
                 return until
+
+    def told(self, error: SourceError, customer: CustomerId) -> str:
+        """What is kept of a customer's error, and shown to whoever asks."""
+        return without_ids(str(error), [customer]) if self.customers_shown == "hashed" else str(error)

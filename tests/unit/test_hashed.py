@@ -114,6 +114,12 @@ def test_what_else_is_said_stays_readable() -> None:
     ]
 
 
+def test_only_a_key_is_taken_for_one() -> None:
+    said = "id sha256:38bfe1a9835b' request_id='v-6e2f', details='verb'"
+
+    assert without_ids(said) == said
+
+
 def test_an_id_that_cannot_be_asked_for_is_hashed_in_what_is_said_of_it() -> None:
     assert (
         without_ids(str(refused(to_customer, "..")))

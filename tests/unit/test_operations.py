@@ -7,9 +7,8 @@ import httpx
 import pytest
 
 from poller.admin.http import make_app
-from poller.app import secrets_of
+from poller.app import policy_of, secrets_of
 from poller.config import Settings, load
-from poller.core.policy import Policy
 from poller.errors import Explanation, Unauthorized
 from poller.journal import Journal
 from poller.kafka.hints import KafkaHints
@@ -22,7 +21,8 @@ from tests.support.engines import NOW, fetch, owner
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 SECRET = "canary-5d1f0c9a"
-CUSTOMER = CustomerId("anna@example.com")
+CUSTOMER = CustomerId("anna.private")
+"""Of no form by which it could be told to be an id."""
 NOBODY: Any = None
 """Neither API nor Kafka is asked."""
 
@@ -44,15 +44,15 @@ def office() -> Office:
     used = settings()
     voice = make_voice(used, secrets_of(used), lambda: NOW)
     journal = Journal(voice.telemetry)
-    engine = owner(Policy(start="earliest", calls_limit=60_000), (CUSTOMER,), restored(Ledger(10)))
-    engine.fetch_failed(fetch(engine), Unauthorized(Explanation(message=f"no token {SECRET} for /v1/customers/anna%40example.com")), NOW)
+    engine = owner(policy_of(used), (CUSTOMER,), restored(Ledger(10)))
+    engine.fetch_failed(fetch(engine), Unauthorized(Explanation(message=f"no token {SECRET} for /v1/customers/anna.private")), NOW)
     worker = Worker(engine, NOBODY, NOBODY, lambda: NOW, journal)
     worker._assigned = frozenset({0})
     return Office(used, worker, voice, journal, KafkaHints(used.kafka, journal), lambda: NOW)
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("path", ["/status", "/readyz", "/customers/anna%40example.com"])
+@pytest.mark.parametrize("path", ["/status", "/readyz", "/customers/anna.private"])
 async def test_what_the_api_quotes_of_us_is_shown_to_nobody(path: str) -> None:
     app = make_app(office()._admin())
     async with httpx.AsyncClient(base_url="http://localhost", transport=httpx.ASGITransport(app)) as client:

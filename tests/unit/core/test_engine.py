@@ -666,6 +666,35 @@ def test_whoever_was_refused_is_not_the_next_to_try_as_it_may_be_refused_alone(e
         running.fetch_failed(order, error, now)
 
 
+@pytest.mark.parametrize("before", [Limited(wait_seconds=0.0), ServerFault(), Unreachable()], ids=lambda error: type(error).__name__)
+def test_failures_of_another_kind_make_no_refusal_longer(before: SourceError) -> None:
+    running = engine(*(CustomerId(f"c{number}") for number in range(9)))
+    now = NOW
+    for _ in range(8):
+        running.fetch_failed(fetch(running, now), before, now)
+        now = max(now, running.view.paused_until)
+    running.fetch_failed(fetch(running, now), Unauthorized(), now)
+
+    assert running.view.paused_until == now + backoff.REFUSED.wait_seconds(1, "source")
+
+
+def test_what_is_refused_to_one_customer_makes_no_pause_longer() -> None:
+    running = engine(A, B)
+    running.fetch_failed(fetch(running), Rejected(), NOW)
+    running.fetch_failed(fetch(running), Forbidden(), NOW)
+
+    assert running.view.paused_until == NOW + backoff.REFUSED.wait_seconds(1, "source")
+
+
+def test_a_refused_call_leaves_nothing_of_the_quota() -> None:
+    running = engine(A, B)
+    read(running, page(quota=Quota(remaining=710)))
+    before = running.view.overview(NOW).quota_remaining
+    running.fetch_failed(fetch(running), Limited(), NOW)
+
+    assert (before, running.view.overview(NOW).quota_remaining) == (710, 0)
+
+
 def test_customers_that_the_api_does_not_know_are_no_outage() -> None:
     running = engine(*(CustomerId(f"c{number}") for number in range(12)))
     for _ in range(10):

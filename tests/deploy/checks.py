@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tests.deploy import network, pods, selectors, settings
+from tests.deploy import network, pods, reach, selectors, settings
 from tests.deploy.manifests import Check, Manifests
 
 
@@ -15,11 +15,17 @@ CHECKS: Mapping[str, Check] = {
     "workloads select their own pods": selectors.workloads_select_their_own_pods,
     "peers of policies are named": selectors.peers_are_named,
     "replicas have a PodDisruptionBudget": selectors.replicas_have_a_budget,
+    "a node can be drained": selectors.a_node_can_be_drained,
+    "replicas are spread": selectors.replicas_are_spread,
     "settings exist": settings.settings_exist,
     "settings can be used": settings.settings_can_be_used,
     "secrets are files": settings.secrets_are_files,
+    "secrets are for the pod alone": settings.secrets_are_for_the_pod_alone,
+    "mounts are renewed": settings.mounts_are_renewed,
+    "commands exist": pods.commands_exist,
     "probes ask what answers": pods.probes_ask_what_answers,
     "the poller has its probes": pods.the_poller_has_its_probes,
+    "probes are patient": pods.probes_are_patient,
     "grace outlasts the drain": grace_outlasts_the_drain,
     "pods are restricted": pods.pods_are_restricted,
     "nobody talks to Kubernetes": pods.nobody_talks_to_kubernetes,
@@ -31,7 +37,10 @@ CHECKS: Mapping[str, Check] = {
     "ports are there": network.ports_are_there,
     "ports are those of the settings": network.ports_are_those_of_the_settings,
     "pods are closed": network.pods_are_closed,
-    "what is called is allowed": network.what_is_called_is_allowed,
+    "services stay inside": network.services_stay_inside,
+    "what is called is allowed, and nothing else": reach.what_is_called_is_allowed_and_nothing_else,
+    "private addresses stay out": reach.private_addresses_stay_out,
+    "ports are open to their callers alone": reach.ports_are_open_to_their_callers_alone,
 }
 
 

@@ -1,5 +1,6 @@
 """What the examples say, against the program and against the manifests that they go with."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from poller.kafka.permissions import hints_needs, needs
 from poller.kafka.topics import wanted_hints_topic, wanted_topics
 from tests.deploy.manifests import KUSTOMIZE, NAME, Manifest, Manifests, called, named, of_kind, pod, poller, read
 from tests.deploy.settings import loaded
+from tests.support.promql import selectors
 
 EXAMPLES = KUSTOMIZE / "examples"
 IN_SYNC = {"min.insync.replicas": "2"}
@@ -108,9 +110,30 @@ def keda_faults(manifests: Manifests, build: Manifests) -> Iterator[str]:
             yield f"{called(one)}: there is no {target['kind']} {target['name']}"
         if one["spec"]["minReplicaCount"] < 2:
             yield f"{called(one)}: minReplicaCount should be 2 or more: one reads, one stands by"
-        names = {trigger["metadata"].get("containerName") for trigger in one["spec"]["triggers"]}
-        known = {None, *(container["name"] for container in pod(poller(build))["containers"])}
-        yield from (f"{called(one)}: there is no container {name}" for name in names - known)
+        for trigger in one["spec"]["triggers"]:
+            yield from (f"{called(one)}: {fault}" for fault in _trigger_faults(trigger, build))
+
+
+def _trigger_faults(trigger: Any, build: Manifests) -> Iterator[str]:
+    """More pods help where one is full, so the fullest one counts; the triggers `cpu` and `memory` go by all of them together."""
+    if trigger["type"] != "prometheus":
+        yield f"a trigger `{trigger['type']}` goes by the average of all pods: those that stand by hide the one that is full"
+        return
+    if trigger.get("metricType") != "Value":
+        yield "the trigger's value should be taken as it is, not divided by the number of pods: metricType Value"
+    if trigger["metadata"].get("ignoreNullValues") != "false":
+        yield "without an answer of Prometheus all would seem empty: ignoreNullValues should be false"
+    yield from _query_faults(trigger["metadata"]["query"], build)
+
+
+def _query_faults(query: str, build: Manifests) -> Iterator[str]:
+    if not re.match(r"100 \* max\(", query):
+        yield "the query is not of the fullest pod, in percent"
+    namespace = poller(build)["metadata"]["namespace"]
+    wanted = {("namespace", "=", namespace), *(("container", "=", one["name"]) for one in pod(poller(build))["containers"])}
+    for selector in selectors(query):
+        if not wanted <= set(selector.matchers):
+            yield f"the query asks {selector.metric} of {selector.matchers}, should be of {sorted(wanted)}"
 
 
 CHECKS: Mapping[str, Callable[[Manifests, Manifests], Iterator[str]]] = {

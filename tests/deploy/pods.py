@@ -4,7 +4,9 @@ import ast
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
+from poller.cli import COMMANDS
 from poller.demo.broker import KAFKA_VERSION
 from tests.deploy.manifests import (
     NAME,
@@ -22,6 +24,9 @@ from tests.deploy.manifests import (
 )
 
 PATHS = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+PATIENCE_SECONDS_MIN = {"startupProbe": 60, "livenessProbe": 30}
+"""A million customers are restored in half a minute; by 30 s a standby reads, so that a restart takes nothing more away."""
+SESSION_SECONDS = 10
 SIMULATOR = "/simulator/"
 """The simulator routes by hand; tests/integration ask it for its state."""
 
@@ -60,6 +65,22 @@ def probes_of(workload: Manifest) -> dict[str, tuple[str | None, str | int | Non
     return found
 
 
+def probes_are_patient(manifests: Manifests) -> Iterator[str]:
+    """What restarts a container does so after a time in which it would have come back by itself, were it to."""
+    for one in workloads(manifests):
+        for container in pod(one)["containers"]:
+            for name, seconds_min in PATIENCE_SECONDS_MIN.items():
+                seconds = patience_seconds(container[name]) if name in container else seconds_min
+                if seconds < seconds_min:
+                    yield f"{called(one)}: {name} restarts it after {seconds} s, should bear {seconds_min} s"
+
+
+def patience_seconds(probe: Any) -> int:
+    """Kubernetes' own defaults where nothing is said."""
+    seconds: int = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)
+    return seconds
+
+
 @cache
 def admin_routes() -> frozenset[str]:
     """The paths that the admin server routes, as its source says."""
@@ -84,6 +105,9 @@ def grace_outlasts_the_drain(manifests: Manifests, drain_seconds: float, needed_
 
 def pods_are_restricted(manifests: Manifests) -> Iterator[str]:
     """The Pod Security standard `restricted`, and a root file system that cannot be written where the image is ours."""
+    for one in of_kind(manifests, "Namespace"):
+        if (one["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce") != "restricted":
+            yield f"{called(one)}: does not enforce `restricted`"
     for one in workloads(manifests):
         yield from (
             f"{called(one)}: {name} should be {wanted!r}, is {found!r}" for name, wanted, found in _security(one) if found != wanted
@@ -109,6 +133,7 @@ def _security(one: Manifest) -> Iterator[tuple[str, object, object]]:
         if is_ours(container["image"]):
             yield "readOnlyRootFilesystem", True, own.get("readOnlyRootFilesystem")
             yield "runAsUser of our image", 65532, context.get("runAsUser")
+            yield "runAsGroup of our image", 65532, context.get("runAsGroup")
 
 
 def nobody_talks_to_kubernetes(manifests: Manifests) -> Iterator[str]:
@@ -145,8 +170,11 @@ def version() -> str:
 
 def images_are_pinned(manifests: Manifests) -> Iterator[str]:
     for one in workloads(manifests):
-        for image in (container["image"] for container in containers(one)):
+        for container in containers(one):
+            image = container["image"]
             yield from (f"{called(one)}: image {image}: {fault}" for fault in image_faults(image))
+            if container.get("imagePullPolicy") != "IfNotPresent":
+                yield f"{called(one)}: imagePullPolicy should be IfNotPresent: a start would depend on where {image} is kept"
 
 
 def image_faults(image: str) -> Iterator[str]:
@@ -157,6 +185,19 @@ def image_faults(image: str) -> Iterator[str]:
         yield f"this is version {version()}"
     elif image.startswith("apache/kafka:") and tag != KAFKA_VERSION:
         yield f"the tests run on {KAFKA_VERSION}"
+
+
+def commands_exist(manifests: Manifests) -> Iterator[str]:
+    """The image's entry point is the program, and the first argument its command; the Deployment's of the poller is `run`."""
+    for one in workloads(manifests):
+        for container in (container for container in containers(one) if is_ours(container["image"])):
+            arguments = container.get("args") or []
+            if "command" in container:
+                yield f"{called(one)}: command is instead of the image's entry point"
+            if not arguments or arguments[0] not in COMMANDS:
+                yield f"{called(one)}: poller has no command {' '.join(arguments) or 'without a name'}"
+            elif one is poller(manifests) and arguments != ["run"]:
+                yield f"{called(one)}: should be `run`, is `{' '.join(arguments)}`"
 
 
 def what_is_mounted_is_there(manifests: Manifests) -> Iterator[str]:
@@ -180,6 +221,8 @@ def a_rollout_takes_nobody_away(manifests: Manifests) -> Iterator[str]:
     one = poller(manifests)
     if one["spec"].get("replicas", 1) < 2:
         yield f"{called(one)}: replicas should be 2 or more: one reads, one stands by"
+    if one["spec"].get("minReadySeconds", 0) < SESSION_SECONDS:
+        yield f"{called(one)}: minReadySeconds should be {SESSION_SECONDS} or more: a Kafka session, in which its joining disturbs the others"
     rolling = one["spec"].get("strategy", {}).get("rollingUpdate", {})
     if (rolling.get("maxUnavailable"), rolling.get("maxSurge")) != (0, 1):
         yield f"{called(one)}: a rollout should have maxUnavailable 0 and maxSurge 1, has {rolling}"

@@ -18,6 +18,8 @@ from tests.deploy.manifests import (
     workloads,
 )
 
+SPREAD_OVER = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+
 
 def selector_of(one: Manifest) -> Labels | None:
     """`None`: the kind selects no pods."""
@@ -66,12 +68,18 @@ def peers_are_named(manifests: Manifests) -> Iterator[str]:
 
 
 def _peer_faults(manifests: Manifests, peer: Any) -> Iterator[str]:
-    yield from (
-        f"an empty {name} is everybody" for name in ("podSelector", "namespaceSelector") if name in peer and not labels_of(peer[name])
-    )
+    yield from (f"an empty {name} is everybody" for name in _empty(peer))
     inside = "podSelector" in peer and "namespaceSelector" not in peer
     if inside and labels_of(peer["podSelector"]) and not selected(manifests, labels_of(peer["podSelector"])):
         yield f"no pod has the labels {peer['podSelector']['matchLabels']}"
+
+
+def is_everybody(peer: Any) -> bool:
+    return bool(_empty(peer))
+
+
+def _empty(peer: Any) -> list[str]:
+    return [name for name in ("podSelector", "namespaceSelector") if name in peer and not labels_of(peer[name])]
 
 
 def rules_of(policy: Manifest) -> list[tuple[str, Any]]:
@@ -92,3 +100,39 @@ def replicas_have_a_budget(manifests: Manifests) -> Iterator[str]:
 
 def belongs_to(labels: Labels) -> list[str | None]:
     return [labels.get(name) for name in LABELS]
+
+
+def a_node_can_be_drained(manifests: Manifests) -> Iterator[str]:
+    """A PodDisruptionBudget lets one pod go, and never all; and one that is not ready, which might never be, holds nothing up."""
+    for budget in of_kind(manifests, "PodDisruptionBudget"):
+        own = belongs_to(budget["metadata"].get("labels") or {})
+        for one in (one for one in workloads(manifests) if belongs_to(pod_labels(one)) == own):
+            replicas = one["spec"].get("replicas", 1)
+            may_go = disruptions(budget["spec"], replicas)
+            if may_go < 1:
+                yield f"{called(budget)}: lets none of the {replicas} pods of {called(one)} go: its nodes can never be drained"
+            elif may_go >= replicas > 1:
+                yield f"{called(budget)}: lets all {replicas} pods of {called(one)} go at once"
+        if budget["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield f"{called(budget)}: unhealthyPodEvictionPolicy should be AlwaysAllow"
+
+
+def disruptions(spec: Any, replicas: int) -> int:
+    """How many pods may be away at once. Kubernetes rounds up what is given in percent. One that says nothing is not relied on: none."""
+    if "maxUnavailable" in spec:
+        return _number(spec["maxUnavailable"], replicas)
+    return replicas - _number(spec.get("minAvailable", replicas), replicas)
+
+
+def _number(value: int | str, replicas: int) -> int:
+    return value if isinstance(value, int) else -(-int(value.removesuffix("%")) * replicas // 100)
+
+
+def replicas_are_spread(manifests: Manifests) -> Iterator[str]:
+    """Over nodes and zones where that can be; where it cannot, a standby on the owner's node is better than none."""
+    for one in (one for one in workloads(manifests) if one["spec"].get("replicas", 1) > 1):
+        found = {constraint["topologyKey"]: constraint for constraint in pod(one).get("topologySpreadConstraints") or []}
+        yield from (f"{called(one)}: is not spread over {key}" for key in SPREAD_OVER if key not in found)
+        for key, constraint in found.items():
+            if (constraint.get("maxSkew"), constraint.get("whenUnsatisfiable")) != (1, "ScheduleAnyway"):
+                yield f"{called(one)}: its spread over {key} should have maxSkew 1 and ScheduleAnyway"

@@ -12,6 +12,9 @@ from poller.errors import SettingsError
 from poller.setting import PREFIX
 from tests.deploy.manifests import KUSTOMIZE, Manifest, Manifests, called, containers, named, of_kind, pod, poller, read, workloads
 
+MODE_DEFAULT = 0o644
+"""What Kubernetes gives a Secret's files where nothing is said."""
+MODE_MAX = 0o440
 STAND_IN = "stand-in"
 """For a secret that is made beforehand: any credential will do here."""
 SECRET_VARIABLES = {name.removesuffix("_FILE") for name in KNOWN if name.endswith("_FILE") and name.removesuffix("_FILE") in KNOWN}
@@ -102,6 +105,39 @@ def secrets_are_files(manifests: Manifests) -> Iterator[str]:
     for one in workloads(manifests):
         names = {entry["name"] for container in containers(one) for entry in container.get("env", [])}
         yield from (f"{called(one)}: {name} is a secret: use {name}_FILE" for name in sorted(names & SECRET_VARIABLES))
+        yield from (
+            f"{called(one)}: {place} puts a Secret in the environment"
+            for container in containers(one)
+            for place in _from_secrets(container)
+        )
+
+
+def _from_secrets(container: Any) -> list[str]:
+    whole = [f"envFrom {source['secretRef']['name']}" for source in container.get("envFrom", []) if "secretRef" in source]
+    return whole + [entry["name"] for entry in container.get("env", []) if "secretKeyRef" in entry.get("valueFrom", {})]
+
+
+def mounts_are_renewed(manifests: Manifests) -> Iterator[str]:
+    """What is mounted as a single file stays as it was when the container began."""
+    for one in workloads(manifests):
+        single = [
+            mount
+            for container in containers(one)
+            for mount in container.get("volumeMounts", [])
+            if {"subPath", "subPathExpr"} & mount.keys()
+        ]
+        yield from (f"{called(one)}: {mount['name']} at {mount['mountPath']} has a subPath: it would never be renewed" for mount in single)
+
+
+def secrets_are_for_the_pod_alone(manifests: Manifests) -> Iterator[str]:
+    """Their files: read by its group, which is how a user that is not root gets at them, and by nobody else; and written by nobody."""
+    for one in workloads(manifests):
+        mounted = [(volume["name"], volume["secret"]) for volume in pod(one).get("volumes", []) if "secret" in volume]
+        if mounted and pod(one).get("securityContext", {}).get("fsGroup", 0) < 1:
+            yield f"{called(one)}: without fsGroup its user may not read the files of its Secrets"
+        for name, secret in mounted:
+            modes = [secret.get("defaultMode", MODE_DEFAULT), *(item["mode"] for item in secret.get("items", []) if "mode" in item)]
+            yield from (f"{called(one)}: volume {name} has files of mode {mode:04o}, should be 0440" for mode in modes if mode & ~MODE_MAX)
 
 
 def drain_seconds(manifests: Manifests) -> float:

@@ -48,6 +48,14 @@ def path_of(tool: Tool) -> str:
     return found
 
 
+def found(tool: Tool) -> str | None:
+    """Where it is, if it is anywhere."""
+    try:
+        return path_of(tool)
+    except Absent:
+        return None
+
+
 def install(tool: Tool) -> str:
     """Where it is, installed first where it is missing. Raises `Absent` with the reason."""
     try:

@@ -1,7 +1,6 @@
 """The rules ask for what there is, say what to do, and are tested; promtool's part is skipped where that tool is absent."""
 
 import re
-import shutil
 import subprocess
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from poller.telemetry import METRICS
+from tests.deploy import tools
 from tests.support.promql import TARGET_LABELS, faults, grouped, labels_of, selectors
 
 ROOT = Path(__file__).parents[3]
@@ -22,8 +22,8 @@ RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"]: grouped(rule["expr"]) | {"namespace", "job"} for rule in RULES if "record" in rule}
 
-PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: Debian's package prometheus has it")
+PROMTOOL = tools.found(tools.PROMTOOL)
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: `make deploy-check` installs it")
 
 SEVERITIES = {"page", "ticket"}
 TEMPLATE_LABEL = re.compile(r"\$labels\.(\w+)")

@@ -1,7 +1,6 @@
 """The dashboard asks for what there is, and everything that there is can be seen on it; promtool's part is skipped where that tool is absent."""
 
 import json
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from poller.telemetry import METRICS
+from tests.deploy import tools
 from tests.support.promql import faults, grouped, selectors
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -23,7 +23,7 @@ ROWS = [panel for panel in DASHBOARD["panels"] if panel["type"] == "row"]
 RULES = [rule for group in yaml.safe_load((CONFIG / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 RECORDED = {rule["record"]: grouped(rule["expr"]) | {"namespace", "job"} for rule in RULES if "record" in rule}
 
-PROMTOOL = shutil.which("promtool")
+PROMTOOL = tools.found(tools.PROMTOOL)
 WIDTH = 24
 SELECTED = {("namespace", "=~", "$namespace"), ("job", "=", "$job")}
 VARIABLES = {"$__rate_interval": "5m", "$namespace": ".*", "$job": "poller"}
@@ -128,7 +128,7 @@ def test_the_file_is_formatted_as_always_so_that_a_change_is_a_small_difference(
     assert json.dumps(DASHBOARD, indent=2, ensure_ascii=False) + "\n" == TEXT
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: Debian's package prometheus has it")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: `make deploy-check` installs it")
 def test_promtool_takes_every_expression(tmp_path: Path) -> None:
     asked = [filled(expression) for panel in PANELS for expression in expressions(panel)]
     rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(asked)]

@@ -1,35 +1,20 @@
 """The manifests pass every check, and each check refuses the mistake that it is for, alone."""
 
 import shutil
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy import builds, examples, rules
+from tests.deploy import builds, reach, rules, selectors
 from tests.deploy import settings as settings_of_image
 from tests.deploy.checks import CHECKS, findings
-from tests.deploy.manifests import DEPLOY, KUSTOMIZE, NAME, Manifest, containers, named, of_kind, parse, pod, poller, read
+from tests.deploy.manifests import DEPLOY, KUSTOMIZE, NAME, Manifest, containers, of_kind, parse, pod, poller, read
+from tests.deploy.mistakes import Mistake, get, leave_out, mistaken
 
 EVERYTHING = builds.rendered("everything")
 DEV = builds.rendered("dev")
-
-Mistake = Callable[[list[Manifest]], object]
-
-
-def mistaken(mistake: Mistake, build: list[Manifest] = EVERYTHING) -> list[Manifest]:
-    broken = deepcopy(build)
-    mistake(broken)
-    assert broken != build, "this is no mistake"
-    return broken
-
-
-def get(build: list[Manifest], kind: str, name: str = NAME) -> Any:
-    found = named(build, kind, name)
-    assert found is not None
-    return found
 
 
 def container(build: list[Manifest]) -> Any:
@@ -43,10 +28,6 @@ def settings(build: list[Manifest]) -> dict[str, str]:
 
 def policy(build: list[Manifest], suffix: str) -> Any:
     return get(build, "NetworkPolicy", f"{NAME}-{suffix}")["spec"]
-
-
-def leave_out(build: list[Manifest], kind: str, name: str = NAME) -> None:
-    build.remove(get(build, kind, name))
 
 
 def add_a_workload(build: list[Manifest]) -> None:
@@ -65,11 +46,39 @@ def rename_component(service: Any, component: str) -> None:
         labels["app.kubernetes.io/component"] = component
 
 
+def secret_volume(build: list[Manifest]) -> Any:
+    return next(volume["secret"] for volume in pod(poller(build))["volumes"] if "secret" in volume)
+
+
+def budget(build: list[Manifest]) -> Any:
+    return get(build, "PodDisruptionBudget")["spec"]
+
+
+def block(build: list[Manifest], number: int = 0) -> Any:
+    """Of the addresses at which the API may be."""
+    return peers(build, "egress", f"{NAME}-api")[number]["ipBlock"]
+
+
+def ssh(build: list[Manifest]) -> Any:
+    return {**deepcopy(policy(build, "api")["egress"][0]), "ports": [{"protocol": "TCP", "port": 22}]}
+
+
+def outside(build: list[Manifest], peer: Any) -> None:
+    """Brokers that are not in the cluster."""
+    settings(build).update(POLLER_KAFKA_BOOTSTRAP_SERVERS="kafka.example.com:9093")
+    policy(build, "kafka")["egress"][0]["to"] = [peer]
+
+
 def mount(build: list[Manifest], **volume: object) -> None:
     pod(poller(build))["volumes"].append({"name": "other", **volume})
     container(build)["volumeMounts"].append({"name": "other", "mountPath": "/other"})
 
 
+NOTHING_ELSE = "what is called is allowed, and nothing else"
+OPEN = "ports are open to their callers alone"
+DRAINED = "a node can be drained"
+PRIVATE = "private addresses stay out"
+SECRETS_ALONE = "secrets are for the pod alone"
 OWN_PODS = "selectors select the pods that they are meant for"
 MISTAKES: list[tuple[str, str, Mistake]] = [
     ("a mount of no ConfigMap", "what is mounted is there", lambda b: mount(b, configMap={"name": "absent"})),
@@ -198,14 +207,121 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ("pods that no policy closes", "pods are closed", add_a_workload),
     ("a policy's rule for every port", "pods are closed", lambda b: policy(b, "webhooks")["ingress"][0].pop("ports")),
     ("a policy that is not for what it allows", "pods are closed", lambda b: policy(b, "webhooks").update(policyTypes=["Egress"])),
-    ("no way to the API", "what is called is allowed", lambda b: leave_out(b, "NetworkPolicy", f"{NAME}-api")),
-    ("an API that is not outside", "what is called is allowed", lambda b: settings(b).update(POLLER_VOUCHERIFY_URL="https://simulator")),
-    ("no way to names", "what is called is allowed", lambda b: leave_out(b, "NetworkPolicy", f"{NAME}-dns")),
-    ("brokers at another port", "what is called is allowed", lambda b: policy(b, "kafka")["egress"][0]["ports"][0].update(port=9094)),
+    ("no way to the API", NOTHING_ELSE, lambda b: leave_out(b, "NetworkPolicy", f"{NAME}-api")),
+    ("an API that is not outside", NOTHING_ELSE, lambda b: settings(b).update(POLLER_VOUCHERIFY_URL="https://simulator")),
+    ("no way to names", NOTHING_ELSE, lambda b: leave_out(b, "NetworkPolicy", f"{NAME}-dns")),
+    ("brokers at another port", NOTHING_ELSE, lambda b: policy(b, "kafka")["egress"][0]["ports"][0].update(port=9094)),
     (
         "brokers in another namespace",
-        "what is called is allowed",
+        NOTHING_ELSE,
         lambda b: settings(b).update(POLLER_KAFKA_BOOTSTRAP_SERVERS="kafka.infra.svc:9093"),
+    ),
+    ("a Service for the outside", "services stay inside", lambda b: get(b, "Service", f"{NAME}-admin")["spec"].update(type="LoadBalancer")),
+    ("a port of the node", "services stay inside", lambda b: container(b)["ports"][0].update(hostPort=8080)),
+    (
+        "a single file of a Secret",
+        "mounts are renewed",
+        lambda b: container(b)["volumeMounts"].append(
+            {"name": "secrets", "mountPath": "/etc/poller/other/kafka-ca.crt", "subPath": "kafka-ca.crt"}
+        ),
+    ),
+    ("a rollout that hurries", "a rollout takes nobody away", lambda b: poller(b)["spec"].pop("minReadySeconds")),
+    ("an image asked for at each start", "images are pinned", lambda b: container(b).update(imagePullPolicy="Always")),
+    ("root's group", "pods are restricted", lambda b: pod(poller(b))["securityContext"].update(runAsGroup=0)),
+    ("a namespace that allows everything", "pods are restricted", lambda b: get(b, "Namespace")["metadata"].pop("labels")),
+    ("no fsGroup", SECRETS_ALONE, lambda b: pod(poller(b))["securityContext"].pop("fsGroup")),
+    ("a Secret's files for everybody to write", SECRETS_ALONE, lambda b: secret_volume(b).update(defaultMode=0o777)),
+    ("a Secret's files for everybody to read", SECRETS_ALONE, lambda b: secret_volume(b).pop("defaultMode")),
+    (
+        "one file of a Secret for everybody to read",
+        SECRETS_ALONE,
+        lambda b: secret_volume(b).update(items=[{"key": key, "path": key, "mode": 0o444} for key in ("kafka-ca.crt",)]),
+    ),
+    (
+        "a Secret as an environment",
+        "secrets are files",
+        lambda b: container(b)["envFrom"].append({"secretRef": {"name": NAME}}),
+    ),
+    (
+        "a variable from a Secret",
+        "secrets are files",
+        lambda b: container(b).update(
+            env=[{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": NAME, "key": "voucherify-app-token"}}}]
+        ),
+    ),
+    ("a command misspelt", "commands exist", lambda b: container(b).update(args=["runn"])),
+    ("no command", "commands exist", lambda b: container(b).pop("args")),
+    ("another command", "commands exist", lambda b: container(b).update(args=["check"])),
+    ("another entry point", "commands exist", lambda b: container(b).update(command=["sh", "-c"])),
+    (
+        "liveness that kills after a second",
+        "probes are patient",
+        lambda b: container(b)["livenessProbe"].update(failureThreshold=1, periodSeconds=1),
+    ),
+    ("liveness that bears one failure", "probes are patient", lambda b: container(b)["livenessProbe"].update(failureThreshold=1)),
+    ("a start that may take six seconds", "probes are patient", lambda b: container(b)["startupProbe"].pop("failureThreshold")),
+    ("no spread", "replicas are spread", lambda b: pod(poller(b)).pop("topologySpreadConstraints")),
+    ("a spread over nodes alone", "replicas are spread", lambda b: pod(poller(b))["topologySpreadConstraints"].pop()),
+    (
+        "a spread that leaves a standby unscheduled",
+        "replicas are spread",
+        lambda b: pod(poller(b))["topologySpreadConstraints"][0].update(whenUnsatisfiable="DoNotSchedule"),
+    ),
+    ("a budget that lets nobody go", DRAINED, lambda b: budget(b).update(maxUnavailable=0)),
+    ("a budget that lets no percent go", DRAINED, lambda b: budget(b).update(maxUnavailable="0%")),
+    ("a budget that keeps both", DRAINED, lambda b: budget(b).update(minAvailable=budget(b).pop("maxUnavailable") + 1)),
+    ("a budget that lets both go", DRAINED, lambda b: budget(b).update(maxUnavailable="51%")),
+    ("a budget for pods that are not ready", DRAINED, lambda b: budget(b).pop("unhealthyPodEvictionPolicy")),
+    ("a way to private addresses", PRIVATE, lambda b: block(b).pop("except")),
+    ("a way to the metadata service", PRIVATE, lambda b: block(b)["except"].remove("169.254.0.0/16")),
+    ("a way to half of a private range", PRIVATE, lambda b: block(b)["except"].__setitem__(0, "10.0.0.0/9")),
+    ("a way to private addresses of IPv6", PRIVATE, lambda b: block(b, 1)["except"].remove("fc00::/7")),
+    (
+        "a way to the metadata service instead of brokers",
+        PRIVATE,
+        lambda b: outside(b, {"ipBlock": {"cidr": "169.254.169.254/32"}}),
+    ),
+    ("a way out by ssh", NOTHING_ELSE, lambda b: policy(b, "api")["egress"][0]["ports"].append({"protocol": "TCP", "port": 22})),
+    ("another rule, for ssh", NOTHING_ELSE, lambda b: policy(b, "api")["egress"].append(ssh(b))),
+    ("the API by UDP", NOTHING_ELSE, lambda b: policy(b, "api")["egress"][0]["ports"][0].update(protocol="UDP")),
+    (
+        "the API at private addresses",
+        NOTHING_ELSE,
+        lambda b: policy(b, "api")["egress"][0].update(to=[{"ipBlock": {"cidr": "10.0.0.0/8"}}]),
+    ),
+    (
+        "names asked of anybody",
+        NOTHING_ELSE,
+        lambda b: policy(b, "dns")["egress"][0].update(to=deepcopy(policy(b, "api")["egress"][0]["to"])),
+    ),
+    ("names asked of all that is in kube-system", NOTHING_ELSE, lambda b: peers(b, "egress", f"{NAME}-dns")[0].pop("podSelector")),
+    (
+        "brokers that are any pod of their namespace",
+        NOTHING_ELSE,
+        lambda b: peers(b, "egress", f"{NAME}-kafka")[0].pop("podSelector"),
+    ),
+    ("ports up to the last", "pods are closed", lambda b: policy(b, "api")["egress"][0]["ports"][0].update(endPort=65535)),
+    (
+        "a rule for every port of a protocol",
+        "pods are closed",
+        lambda b: policy(b, "api")["egress"][0]["ports"].append({"protocol": "TCP"}),
+    ),
+    (
+        "the admin port open to everybody outside",
+        OPEN,
+        lambda b: policy(b, "admin")["ingress"][0]["from"].append({"ipBlock": {"cidr": "0.0.0.0/0"}}),
+    ),
+    (
+        "the admin port, by number, open to whom the webhooks come from",
+        OPEN,
+        lambda b: policy(b, "webhooks")["ingress"][0]["ports"].append({"protocol": "TCP", "port": 8080}),
+    ),
+    (
+        "the admin port open to another namespace",
+        OPEN,
+        lambda b: peers(b, "ingress", f"{NAME}-admin")[0].update(
+            namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": "default"}}
+        ),
     ),
 ]
 
@@ -221,10 +337,10 @@ DEV_MISTAKES: list[tuple[str, str, Mistake]] = [
         "peers of policies are named",
         lambda b: peers(b, "ingress", "kafka")[1]["podSelector"]["matchLabels"].update(app="x"),
     ),
-    ("a broker that does not let the poller in", "what is called is allowed", lambda b: peers(b, "ingress", "kafka").pop(0)),
+    ("a broker that does not let the poller in", NOTHING_ELSE, lambda b: peers(b, "ingress", "kafka").pop(0)),
     (
         "a way to brokers of another namespace",
-        "what is called is allowed",
+        NOTHING_ELSE,
         lambda b: peers(b, "egress", f"{NAME}-kafka")[0].update(
             namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": "kafka"}}
         ),
@@ -249,7 +365,7 @@ def test_the_manifests_pass_every_check(name: str) -> None:
 
 @pytest.mark.parametrize(("check", "mistake"), [pytest.param(check, mistake, id=says) for says, check, mistake in MISTAKES])
 def test_a_mistake_is_refused_by_its_check_alone(check: str, mistake: Mistake) -> None:
-    assert list(findings(mistaken(mistake))) == [check]
+    assert list(findings(mistaken(mistake, EVERYTHING))) == [check]
 
 
 @pytest.mark.parametrize(("check", "mistake"), [pytest.param(check, mistake, id=says) for says, check, mistake in DEV_MISTAKES])
@@ -257,96 +373,53 @@ def test_a_mistake_beside_the_simulator_is_refused_by_its_check_alone(check: str
     assert list(findings(mistaken(mistake, DEV))) == [check]
 
 
+@pytest.mark.parametrize("cidr", ["10.1.2.0/24", "203.0.113.0/24", "fd00:1::/64"])
+def test_brokers_outside_may_be_at_an_address_of_any_kind(cidr: str) -> None:
+    assert findings(mistaken(lambda b: outside(b, {"ipBlock": {"cidr": cidr}}), EVERYTHING)) == {}
+
+
+def test_the_api_may_be_called_through_a_proxy_alone() -> None:
+    def proxied(build: list[Manifest]) -> None:
+        settings(build).update(POLLER_VOUCHERIFY_PROXY_URL="http://proxy.egress.svc:3128")
+        there = {"matchLabels": {"kubernetes.io/metadata.name": "egress"}}
+        policy(build, "api")["egress"] = [
+            {"to": [{"namespaceSelector": there, "podSelector": {"matchLabels": {"app": "proxy"}}}], "ports": [{"port": 3128}]}
+        ]
+
+    assert findings(mistaken(proxied, EVERYTHING)) == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "replicas", "may_go"),
+    [
+        ({"maxUnavailable": 1}, 2, 1),
+        ({"maxUnavailable": "1%"}, 2, 1),
+        ({"minAvailable": 1}, 2, 1),
+        ({"minAvailable": "51%"}, 2, 0),
+        ({}, 3, 0),
+    ],
+)
+def test_a_budget_is_counted_as_kubernetes_counts_it(spec: dict[str, Any], replicas: int, may_go: int) -> None:
+    assert selectors.disruptions(spec, replicas) == may_go
+
+
+@pytest.mark.parametrize(
+    ("cidr", "left_out", "reached"),
+    [
+        ("203.0.113.0/24", [], []),
+        ("10.0.0.0/7", [], ["10.0.0.0/8"]),
+        ("10.0.0.0/7", ["10.0.0.0/9", "10.128.0.0/9"], []),
+        ("168.0.0.0/5", ["169.0.0.0/8", "172.16.0.0/12"], []),
+        ("169.254.169.254/32", [], ["169.254.169.254/32"]),
+        ("fe00::/7", ["fc00::/7"], ["fe80::/10"]),
+    ],
+)
+def test_private_addresses_are_found_in_whatever_block_they_are(cidr: str, left_out: list[str], reached: list[str]) -> None:
+    assert [str(one) for one in reach.let_in({"ipBlock": {"cidr": cidr, "except": left_out}})] == reached
+
+
 def test_every_check_has_a_mistake_that_it_refuses() -> None:
     assert {check for _, check, _ in MISTAKES} == CHECKS.keys()
-
-
-EXAMPLE_MISTAKES: list[tuple[str, str, Mistake]] = [
-    (
-        "strimzi.yaml",
-        "KafkaTopic voucherify.activities: is",
-        lambda e: topic(e, "voucherify.activities").update({"cleanup.policy": "compact"}),
-    ),
-    (
-        "strimzi.yaml",
-        "KafkaTopic voucherify.activities.watch: is",
-        lambda e: get(e, "KafkaTopic", "voucherify.activities.watch")["spec"].update(partitions=3),
-    ),
-    (
-        "strimzi.yaml",
-        "KafkaTopic voucherify.activities.checkpoints: is",
-        lambda e: topic(e, "voucherify.activities.checkpoints").pop("segment.ms"),
-    ),
-    (
-        "strimzi.yaml",
-        "KafkaTopic voucherify.activities.hints: is None",
-        lambda e: leave_out(e, "KafkaTopic", "voucherify.activities.hints"),
-    ),
-    (
-        "strimzi.yaml",
-        "KafkaUser/voucherify-activity-poller: may not Write topic voucherify.activities ",
-        lambda e: acls(e)[0]["operations"].remove("Write"),
-    ),
-    ("strimzi.yaml", "KafkaUser/voucherify-activity-poller: need not Create", lambda e: acls(e)[0]["operations"].append("Create")),
-    ("strimzi.yaml", "there is no KafkaUser", lambda e: leave_out(e, "KafkaUser")),
-    (
-        "secret.yaml",
-        "Secret/voucherify-activity-poller: as it is, POLLER_VOUCHERIFY_APP_ID_FILE is taken",
-        lambda e: filled(e, "voucherify-app-id"),
-    ),
-    ("secret.yaml", "Secret/voucherify-activity-poller: no setting names password", lambda e: filled(e, "password")),
-    (
-        "ingress.yaml",
-        "Ingress/voucherify-activity-poller-webhooks: there is no port admin",
-        lambda e: backend(e)["port"].update(name="admin"),
-    ),
-    ("ingress.yaml", "Ingress/voucherify-activity-poller-webhooks: lets / in", lambda e: ingress_path(e).update(path="/")),
-    (
-        "keda.yaml",
-        "ScaledObject/voucherify-activity-poller: there is no Deployment poller",
-        lambda e: scaled(e)["scaleTargetRef"].update(name="poller"),
-    ),
-    ("keda.yaml", "ScaledObject/voucherify-activity-poller: minReplicaCount", lambda e: scaled(e).update(minReplicaCount=0)),
-]
-
-
-def topic(example: list[Manifest], name: str) -> Any:
-    return get(example, "KafkaTopic", name)["spec"]["config"]
-
-
-def acls(example: list[Manifest]) -> Any:
-    return get(example, "KafkaUser")["spec"]["authorization"]["acls"]
-
-
-def filled(example: list[Manifest], key: str) -> None:
-    get(example, "Secret")["stringData"][key] = "filled-in"
-
-
-def ingress_path(example: list[Manifest]) -> Any:
-    return get(example, "Ingress", f"{NAME}-webhooks")["spec"]["rules"][0]["http"]["paths"][0]
-
-
-def backend(example: list[Manifest]) -> Any:
-    return ingress_path(example)["backend"]["service"]
-
-
-def scaled(example: list[Manifest]) -> Any:
-    return get(example, "ScaledObject")["spec"]
-
-
-def test_the_examples_fit_the_program_and_the_manifests() -> None:
-    assert [fault for name in examples.CHECKS for fault in examples.faults(name, examples.parsed(name), EVERYTHING)] == []
-
-
-@pytest.mark.parametrize(("name", "fault", "mistake"), EXAMPLE_MISTAKES)
-def test_a_mistake_in_an_example_is_refused(name: str, fault: str, mistake: Mistake) -> None:
-    found = examples.faults(name, mistaken(mistake, examples.parsed(name)), EVERYTHING)
-
-    assert [one.startswith(fault) for one in found] == [True]
-
-
-def test_every_example_is_checked() -> None:
-    assert {path.name for path in examples.EXAMPLES.glob("*.yaml")} == examples.CHECKS.keys()
 
 
 def test_what_is_rendered_is_what_the_manifests_say_now() -> None:

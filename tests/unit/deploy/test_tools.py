@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.deploy import builds, external, tools
+from tests.deploy import builds, examples, external, tools
 from tests.deploy.__main__ import Outcome, shown
-from tests.deploy.manifests import DEPLOY, KUSTOMIZE, parse
+from tests.deploy.manifests import DEPLOY, KUSTOMIZE, NAME, parse
 
 PRODUCTION = (builds.RENDERED / "production.yaml").read_text()
 
@@ -92,6 +93,33 @@ def test_promtool_refuses_a_query_that_it_cannot_read(tmp_path: Path) -> None:
 
     assert before == []
     assert "unknown function" in " ".join(external.rule_faults(promtool, rules))
+
+
+def test_promtool_can_read_what_is_asked_for_more_pods(tmp_path: Path) -> None:
+    promtool, rules = program(tools.PROMTOOL), tmp_path / "rules.yaml"
+    (scaled,) = examples.parsed("keda.yaml")
+    (trigger,) = scaled["spec"]["triggers"]
+    query = trigger["metadata"]["query"]
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "poller", "rules": [{"record": "poller:fullest", "expr": query}]}]}))
+    (tmp_path / "rules.test.yaml").write_text(yaml.safe_dump(fullest_test(query)))
+
+    assert external.rule_faults(promtool, rules) == []
+    assert external.rule_test_faults(promtool, tmp_path / "rules.test.yaml") == []
+
+
+def fullest_test(query: str) -> object:
+    """An owner that holds 95 % of its limit, after a restart that is still told of, and a standby that holds 20 %."""
+    pods = {"a": (f'{NAME}-a", id="/2', 95), "b": (f'{NAME}-b", id="/1', 20), "before": (f'{NAME}-a", id="/1', 40)}
+    labels = f'namespace="{NAME}", container="poller"'
+    held = [
+        {"series": f'container_memory_working_set_bytes{{{labels}, pod="{pod}"}}', "values": f"{bytes_}x5"} for pod, bytes_ in pods.values()
+    ]
+    limits = [
+        {"series": f'kube_pod_container_resource_limits{{{labels}, pod="{NAME}-{pod}", resource="memory"}}', "values": "100x5"}
+        for pod in "ab"
+    ]
+    answered = {"expr": query, "eval_time": "1m", "exp_samples": [{"value": 95}]}
+    return {"rule_files": ["rules.yaml"], "tests": [{"input_series": [*held, *limits], "promql_expr_test": [answered]}]}
 
 
 def test_promtool_refuses_an_alert_that_does_not_fire_when_it_should(tmp_path: Path) -> None:

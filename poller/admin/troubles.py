@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from poller.admin.status import Trouble
+from poller.errors import Forbidden, Limited, LogRefused, LogUnavailable, PlanExceeded, PollerError, TokenRefused, Unauthorized
 from poller.telemetry import EVENTS, EventName
 
 TROUBLES_MAX = 20
@@ -20,7 +21,7 @@ RUNBOOK: Mapping[EventName, str] = {
     "dead_lettered": "pollerdeadletters",
     "gap_suspected": "pollergapssuspected",
     "recent_ids_dropped": "pollerrecentidsdropped",
-    "endpoint_cannot_be_followed": "pollergapssuspected",
+    "endpoint_cannot_be_followed": "pollerendpointcannotbefollowed",
     "customer_failed": "pollercustomersfailing",
     "customer_unknown": "pollercustomersfailing",
     "feed_failed": "pollerfeedorlistfailing",
@@ -34,6 +35,17 @@ RUNBOOK: Mapping[EventName, str] = {
     "lookup_failed": "pollerkafkarefuses",
 }
 """Entries of docs/runbook.md, by what was said; of the others docs/events.md says what there is to say."""
+
+RUNBOOK_OF_ERROR: Mapping[type[PollerError], str] = {
+    Unauthorized: "pollerunauthorized",
+    Forbidden: "pollerunauthorized",
+    TokenRefused: "pollerunauthorized",
+    Limited: "pollerquotaspentbyothers",
+    PlanExceeded: "pollerquotaspentbyothers",
+    LogUnavailable: "pollernothingcommitted",
+    LogRefused: "pollerkafkarefuses",
+}
+"""Entries by what the error is, which say more than those by the event."""
 
 TOLD_APART_BY = "warning"
 """A field whose text makes it another kind: what is doubtful about one setting hides no other."""
@@ -63,7 +75,7 @@ class Troubles:
             level="error" if level >= logging.ERROR else "warning",
             means=EVENTS[event].help,
             said=_short(self._scrubbed(said(fields))),
-            see=f"docs/runbook.md#{RUNBOOK[event]}" if event in RUNBOOK else "docs/events.md",
+            see=see(event, str(fields.get("error", ""))),
             times=1 if before is None else before.times + 1,
         )
 
@@ -71,6 +83,13 @@ class Troubles:
     def last(self) -> tuple[Trouble, ...]:
         """The last first."""
         return tuple(reversed(self._kinds.values()))
+
+
+def see(event: EventName, error: str) -> str:
+    """Where to read on. An error is known by its message, which its text begins with."""
+    kind = next((kind for kind in RUNBOOK_OF_ERROR if error.startswith((kind.__doc__ or "").strip().removesuffix("."))), None)
+    entry = RUNBOOK.get(event) if kind is None or event not in RUNBOOK else RUNBOOK_OF_ERROR[kind]
+    return "docs/events.md" if entry is None else f"docs/runbook.md#{entry}"
 
 
 def said(fields: Mapping[str, Any]) -> str:

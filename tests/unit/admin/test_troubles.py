@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from poller.admin.status import Trouble
-from poller.admin.troubles import RUNBOOK, SAID_CHARACTERS_MAX, TROUBLES_MAX, Troubles
-from poller.errors import Unreachable
+from poller.admin.troubles import RUNBOOK, RUNBOOK_OF_ERROR, SAID_CHARACTERS_MAX, TROUBLES_MAX, Troubles, see
+from poller.errors import Limited, LogRefused, LogUnavailable, PollerError, Unauthorized, Unreachable
 from poller.telemetry import EVENTS, EventName, Telemetry
 
 
@@ -62,8 +64,24 @@ def test_what_to_do_stands_in_the_runbook() -> None:
     runbook = (Path(__file__).parents[3] / "docs/runbook.md").read_text()
     headings = {line.lstrip("# ").lower() for line in runbook.splitlines() if line.startswith("### ")}
 
-    assert set(RUNBOOK.values()) <= headings
+    assert {*RUNBOOK.values(), *RUNBOOK_OF_ERROR.values()} <= headings
     assert all(EVENTS[event].level >= logging.WARNING for event in RUNBOOK)
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "entry"),
+    [
+        ("calls_paused", Unauthorized("HTTP 401"), "runbook.md#pollerunauthorized"),
+        ("calls_paused", Limited(), "runbook.md#pollerquotaspentbyothers"),
+        ("calls_paused", Unreachable("timed out"), "runbook.md#pollercallsfailing"),
+        ("partition_failed", LogUnavailable("no broker answers"), "runbook.md#pollernothingcommitted"),
+        ("partition_failed", LogRefused("no permission"), "runbook.md#pollerkafkarefuses"),
+        ("settings_doubtful", Limited(), "events.md"),
+    ],
+    ids=str,
+)
+def test_where_to_read_on_goes_by_the_error(event: EventName, error: PollerError, entry: str) -> None:
+    assert see(event, str(error)) == f"docs/{entry}"
 
 
 def test_one_doubtful_setting_hides_no_other() -> None:

@@ -5,11 +5,13 @@ the same again, as a call of its own. So the calls for tokens are spent in the b
 
 | the token | one call | the others under way |
 |---|---|---|
-| none, or dead | asks for one | wait for it, and read |
+| none, or dead | asks for one | wait for it, and read; who has waited for long is asked for again |
 | past three quarters of its life, and read with | asks for one | read with the old one |
 | refused, and was accepted before | is asked for again, which asks for a new one | so are these |
 | refused, and never accepted | `Unauthorized`: a new one would do no better | are asked for again |
 | asked for in vain | an error that makes every call wait, and is no customer's fault | do not ask again |
+
+A call that waited is not made late: the budget counts on calls that arrive about when they were spent (`ARRIVAL_SECONDS`), and all who waited would come at once.
 
 A token that nobody has read with yet serves until it dies: where calls are far apart, renewing it would take each call for a token.
 """
@@ -53,6 +55,9 @@ TOKEN_CHARACTERS_MIN = 6
 
 RENEWED_AFTER = 0.75
 """Of a token's life: the API keeps up to 1,000 tokens of a project alive, so an early renewal costs nothing but its call."""
+
+WAITED_SECONDS_MAX = 0.5
+"""For a token that another call asks for: of the second that the budget allows a call to arrive late, the rest is the way's."""
 
 LIFE_SECONDS_MIN = 60.0
 """A shorter life is not believed: every second call would go into a token."""
@@ -101,12 +106,15 @@ class OAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Raises `TokenRenewed` where the call went into a token, and other `SourceError`s where none was given."""
         if self._is_due() and not (self._is_alive() and self._renewing.locked()):
-            failures = self._failures
+            failures, began = self._failures, self._clock()
             request.extensions[UNANSWERED] = True
             async with self._renewing:
-                if self._is_due():  # still: whoever was here before may have renewed it
-                    if self._failures != failures:
-                        raise TokenUnavailable("another call asked for it in vain")
+                due = self._is_due()  # still: whoever was here before may have renewed it
+                if due and self._failures != failures:
+                    raise TokenUnavailable("another call asked for it in vain")
+                if self._clock() - began > WAITED_SECONDS_MAX:
+                    raise TokenRenewed("the call has waited too long for another's")
+                if due:
                     asked_at = self._clock()
                     await self._take((yield self._token_request(request)), asked_at)
                     raise TokenRenewed

@@ -488,6 +488,14 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "tests/unit/test_operations.py::test_what_the_api_quotes_of_us_is_shown_to_nobody",
         ),
     ),
+    "poller/voucherify/oauth.py": (
+        (
+            "calls that have waited for a token are made late, all at once",
+            "                if self._clock() - began > WAITED_SECONDS_MAX:\n",
+            "                if self._clock() < began:\n",
+            "tests/unit/voucherify/test_oauth.py::test_a_call_that_has_waited_long_for_a_token_is_asked_for_again_and_not_made_late",
+        ),
+    ),
     "poller/admin/guard.py": (
         (
             "the admin server answers whoever made a browser take our address for its own",

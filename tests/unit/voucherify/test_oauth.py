@@ -29,7 +29,17 @@ from poller.errors import (
 from poller.journal import ONE_CUSTOMERS
 from poller.secret import Secret
 from poller.voucherify.client import VoucherifySource
-from poller.voucherify.oauth import LIFE_SECONDS, LIFE_SECONDS_MAX, LIFE_SECONDS_MIN, OAuth, TokenAnswer, decode_token, life, unanswered
+from poller.voucherify.oauth import (
+    LIFE_SECONDS,
+    LIFE_SECONDS_MAX,
+    LIFE_SECONDS_MIN,
+    WAITED_SECONDS_MAX,
+    OAuth,
+    TokenAnswer,
+    decode_token,
+    life,
+    unanswered,
+)
 from tests.support.builders import order
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +198,25 @@ async def test_without_a_token_one_call_asks_and_the_others_wait_for_it_and_read
         await end(renewing, token())
 
     assert carried == [(f"Bearer {CANARY}", None)] * 2
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(WAITED_SECONDS_MAX, False), (WAITED_SECONDS_MAX + 0.1, True)])
+async def test_a_call_that_has_waited_long_for_a_token_is_asked_for_again_and_not_made_late(seconds: float, late: bool) -> None:
+    clock, ended = Clock(), list[str]()
+    oauth = auth(clock)
+
+    async def read() -> None:
+        try:
+            ended.append(f"{(await bearer(oauth))[0]}")
+        except TokenRenewed as error:
+            ended.append(str(error.explanation))
+
+    async with waiting_for_a_token(oauth, read, read) as renewing:
+        clock.now += seconds
+        await end(renewing, token())
+
+    assert ended == ["the call has waited too long for another's" if late else f"Bearer {CANARY}"] * 2
+    assert await bearer(oauth) == (f"Bearer {CANARY}", None)
 
 
 async def test_a_call_that_has_waited_for_a_token_is_about_its_customer_from_then_on() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,13 +24,21 @@ RETRY_MS = 1000
 """After which a browser connects anew."""
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How often a stream tells, and how long."""
+
+    every_seconds: float = EVERY_SECONDS
+    seconds_max: float = STREAM_SECONDS_MAX
+
+
 class Streams:
     """All that are under way. `end` ends them."""
 
-    def __init__(self, status: Callable[[], bytes], stands: Callable[[], object]) -> None:
+    def __init__(self, status: Callable[[], bytes], stands: Callable[[], object], pace: Pace = Pace()) -> None:
         """`status`: one line; `stands`: told at once when it is another."""
         self._status = status
         self._stands = stands
+        self._pace = pace
         self._ending = anyio.Event()
         self._under_way = 0
         self._last: tuple[float, object, bytes] = (-math.inf, None, b"")
@@ -69,7 +78,7 @@ class Streams:
 
             tasks.start_soon(ends_with, partial(_left, receive))
             tasks.start_soon(ends_with, self._ending.wait)
-            tasks.start_soon(ends_with, partial(anyio.sleep, STREAM_SECONDS_MAX))
+            tasks.start_soon(ends_with, partial(anyio.sleep, self._pace.seconds_max))
             tasks.start_soon(self._tell, send)
         return b"event: end\ndata: {}\n\n" if self._ending.is_set() else b""
 
@@ -80,7 +89,7 @@ class Streams:
             body = b"%sevent: status\ndata: %s\n\n" % (opening, self._shared(stands))
             await send({"type": "http.response.body", "body": body, "more_body": True})
             opening = b""
-            with anyio.move_on_after(EVERY_SECONDS):
+            with anyio.move_on_after(self._pace.every_seconds):
                 while self._stands() == stands:  # noqa: ASYNC110  # a worker that changes sets no event of ours
                     await anyio.sleep(LOOK_SECONDS)
 

@@ -147,6 +147,8 @@ def http_error(_request: Request, error: Exception) -> Response:
 class Impatient(H11Protocol):
     """Ends connections on which no whole request comes in time, or whose answers are not taken: who is idle holds up nobody who is not."""
 
+    request_seconds_max = REQUEST_SECONDS_MAX
+    stall_seconds_max = STALL_SECONDS_MAX
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -159,7 +161,7 @@ class Impatient(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(STALL_SECONDS_MAX, self.transport.abort)
+        self._stalled = self.loop.call_later(self.stall_seconds_max, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -180,7 +182,7 @@ class Impatient(H11Protocol):
             self._stalled = None
 
     def _await_request(self) -> None:
-        self.loop.call_later(REQUEST_SECONDS_MAX, self._end_unless_asked, self.cycle)
+        self.loop.call_later(self.request_seconds_max, self._end_unless_asked, self.cycle)
 
     def _end_unless_asked(self, answered: object) -> None:
         if self.cycle is answered:

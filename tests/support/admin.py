@@ -8,9 +8,9 @@ import httpx
 import msgspec
 from anyio.abc import TaskStatus
 
-from poller.admin.events import Streams
+from poller.admin.events import Pace, Streams
 from poller.admin.exposition import Exposition, Gauges
-from poller.admin.http import Admin, make_app, serve
+from poller.admin.http import Admin, Impatient, make_app, serve
 from poller.admin.orders import LogLevels, Orders
 from poller.core.overview import Overview
 from poller.core.standing import Standing
@@ -49,7 +49,7 @@ def overview(**fields: object) -> Overview:
 class Process:
     """What the admin server is asked about."""
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, pace: Pace = Pace(), connection: type[Impatient] = Impatient) -> None:
         self.live = (True, "the loop turns")
         self.ready = (False, "waiting for Kafka")
         self.status = b'{"at":1.5}'
@@ -60,7 +60,8 @@ class Process:
         self.refused = 0
         self.now = 1000.0
         self.log_levels = LogLevels("info", self.levels.append, lambda: self.now)
-        self.streams = Streams(lambda: self.status, lambda: self.ready)
+        self.streams = Streams(lambda: self.status, lambda: self.ready, pace)
+        self.connection = connection
         self._token = None if token is None else Secret(token)
 
     def admin(self) -> Admin:
@@ -96,7 +97,14 @@ async def running(process: Process) -> AsyncIterator[int]:
     """Its port, until the end of the block."""
 
     async def serve_then_tell(*, task_status: TaskStatus[int]) -> None:
-        await serve(make_app(process.admin()), "127.0.0.1", 0, started=task_status.started, ending=process.streams.end)
+        await serve(
+            make_app(process.admin()),
+            "127.0.0.1",
+            0,
+            started=task_status.started,
+            connection=process.connection,
+            ending=process.streams.end,
+        )
 
     async with anyio.create_task_group() as tasks:
         yield await tasks.start(serve_then_tell)

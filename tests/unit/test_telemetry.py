@@ -1,7 +1,6 @@
 """The tables of events and of metrics, and what is generated from them."""
 
 import ast
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,12 @@ import pytest
 from poller.activity_types import DOCUMENTED_TYPES
 from poller.telemetry import ALL_SETTINGS, EVENTS, METRICS, SERIES_MAX
 from poller.telemetry_reference import QUERIES, events_text, metrics_text
+from tests.deploy import tools
 
 ROOT = Path(__file__).parents[2]
 SAYING = {"event", "_wait_for_log"}
 """Functions whose first argument names an event."""
+PROMTOOL = tools.found(tools.PROMTOOL)
 
 
 def sources() -> Iterator[Path]:
@@ -90,12 +91,12 @@ def _words(query: str) -> Iterator[str]:
     return iter("".join(letter if letter.isalnum() or letter == "_" else " " for letter in query).split())
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's package prometheus)")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
 def test_prometheus_understands_the_queries(tmp_path: Path) -> None:
     rules = [f"  - record: q:{number}\n    expr: {query!r}" for number, query in enumerate(QUERIES.values())]
     file = tmp_path / "rules.yaml"
     file.write_text("groups:\n- name: queries\n  rules:\n" + "\n".join(rules) + "\n", encoding="utf-8")
 
-    checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    checked = subprocess.run([str(PROMTOOL), "check", "rules", str(file)], capture_output=True, text=True, check=False)
 
     assert (checked.returncode, f"{len(QUERIES)} rules found" in checked.stdout) == (0, True), checked.stderr

@@ -1,15 +1,15 @@
 """The stream of the status, heard over a real port."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import httpx
 import pytest
 
-from poller.admin import events, http
-from poller.admin.events import Streams
+from poller.admin.events import EVERY_SECONDS, LISTENERS_MAX, Pace, Streams
+from poller.admin.http import Impatient
 from tests.support.admin import Process, client_of, running
 
 pytestmark = pytest.mark.asyncio
@@ -37,27 +37,21 @@ async def test_it_says_how_it_stands_at_once_and_again_as_soon_as_the_readiness_
         took = anyio.current_time() - began
 
     assert [first, second] == ['retry: 1000\n\nevent: status\ndata: {"at":1.5}\n\n', "event: status\ndata: {}\n\n"]
-    assert took < events.EVERY_SECONDS / 2
+    assert took < EVERY_SECONDS / 2
 
 
-@pytest.fixture
-def in_a_hurry() -> Iterator[None]:
-    """The limits in seconds, a tenth of them."""
-    usual = events.EVERY_SECONDS, http.REQUEST_SECONDS_MAX
-    events.EVERY_SECONDS, http.REQUEST_SECONDS_MAX = usual[0] / 10, usual[1] / 10
-    yield
-    events.EVERY_SECONDS, http.REQUEST_SECONDS_MAX = usual
+class Hasty(Impatient):
+    request_seconds_max = 0.3
 
 
-@pytest.mark.usefixtures("in_a_hurry")
 async def test_it_says_so_now_and_again_for_longer_than_a_connection_may_ask_nothing() -> None:
-    async with client_of(Process()) as client, listening(client) as heard:
+    async with client_of(Process(pace=Pace(every_seconds=0.2), connection=Hasty)) as client, listening(client) as heard:
         began = anyio.current_time()
         for _ in range(4):
             await event(heard)
         took = anyio.current_time() - began
 
-    assert http.REQUEST_SECONDS_MAX < took < 5
+    assert Hasty.request_seconds_max < took < 5
 
 
 async def test_it_ends_with_the_process_at_once_and_quietly(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,7 +97,7 @@ async def test_it_is_put_together_once_for_all_who_listen() -> None:
 async def test_only_so_many_listen_and_who_left_makes_room() -> None:
     async with client_of(Process()) as client:
         async with AsyncExitStack() as many:
-            streams = [await many.enter_async_context(listening(client)) for _ in range(events.LISTENERS_MAX)]
+            streams = [await many.enter_async_context(listening(client)) for _ in range(LISTENERS_MAX)]
             for heard in streams:
                 await event(heard)
             refused = await client.get("/events")
@@ -116,11 +110,7 @@ async def test_only_so_many_listen_and_who_left_makes_room() -> None:
 
 
 async def test_a_stream_ends_after_a_while_and_says_nothing_of_it() -> None:
-    usual, events.STREAM_SECONDS_MAX = events.STREAM_SECONDS_MAX, 0.1
-    try:
-        async with client_of(Process()) as client, listening(client) as heard:
-            told = [text async for text in heard]
-    finally:
-        events.STREAM_SECONDS_MAX = usual
+    async with client_of(Process(pace=Pace(seconds_max=0.1))) as client, listening(client) as heard:
+        told = [text async for text in heard]
 
     assert len(told) == 1

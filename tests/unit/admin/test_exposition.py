@@ -1,7 +1,6 @@
 """`/metrics`: every metric of the table, and nothing that is not known."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -19,8 +18,10 @@ from poller.core.budget import CycleStands
 from poller.core.overview import CustomerState, Overview, RateStands, Surveyed
 from poller.metrics import Metrics
 from poller.telemetry import METRICS, SERIES_MAX, Success
+from tests.deploy import tools
 from tests.support.admin import overview
 
+PROMTOOL = tools.found(tools.PROMTOOL)
 NOW = 1_800_000_000.0
 STANDBY = overview(owner="poller-1/7", partitions=0, watched=3)
 OWNER = replace(
@@ -194,8 +195,8 @@ async def test_the_route_answers_in_the_format_that_is_asked_for() -> None:
     assert plain.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's package prometheus)")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
 def test_prometheus_has_nothing_to_say_against_names_and_help() -> None:
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text(), capture_output=True, text=True, check=False)
+    checked = subprocess.run([str(PROMTOOL), "check", "metrics"], input=text(), capture_output=True, text=True, check=False)
 
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -9,8 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from poller.admin import http
-from poller.admin.http import CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_SECONDS_MAX, make_app, serve
+from poller.admin.http import CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_SECONDS_MAX, Impatient, make_app, serve
 from tests.support.admin import Process, client_of, running
 
 pytestmark = pytest.mark.asyncio
@@ -104,23 +103,23 @@ async def test_connections_that_say_nothing_or_half_of_it_are_ended_and_hold_up_
     assert answer.status_code == 200
 
 
+class Hasty(Impatient):
+    stall_seconds_max = 0.2
+
+
 async def test_a_reader_who_does_not_take_what_it_asked_for_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
-    process = Process()
+    process = Process(connection=Hasty)
     process.status = b"x" * 30_000_000
-    usual, http.STALL_SECONDS_MAX = http.STALL_SECONDS_MAX, 0.2
-    try:
-        async with running(process) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
-            await stream.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            read = 0
-            async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-                with anyio.move_on_after(0.5):
-                    await anyio.sleep_forever()
-                answer = await client.get(f"http://127.0.0.1:{port}/livez")
-            with anyio.fail_after(5), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-                while True:
-                    read += len(await stream.receive())
-    finally:
-        http.STALL_SECONDS_MAX = usual
+    async with running(process) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        read = 0
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            with anyio.move_on_after(0.5):
+                await anyio.sleep_forever()
+            answer = await client.get(f"http://127.0.0.1:{port}/livez")
+        with anyio.fail_after(5), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while True:
+                read += len(await stream.receive())
 
     assert answer.status_code == 200 and read < len(process.status)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

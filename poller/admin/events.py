@@ -1,6 +1,6 @@
 """`/events`: the status as server-sent events, `event: status` with the JSON of `/status`, every 2 s and as soon as the readiness changes.
 
-What comes so often keeps a connection alive, so there are no comments between. A stream ends after an hour, when its reader is gone, and when the
+What comes so often keeps a connection alive, so there are no comments between. A stream ends after ten minutes, when its reader is gone, and when the
 process ends; then the last event is `event: end`. A browser connects anew by itself.
 """
 
@@ -19,7 +19,8 @@ LISTENERS_MAX = 16
 EVERY_SECONDS = 2.0
 LOOK_SECONDS = 0.25
 """Between two looks at whether something has changed."""
-STREAM_SECONDS_MAX = 3600.0
+STREAM_SECONDS_MAX = 600.0
+"""Whoever listens and reads nothing takes a place for no longer; a browser connects anew."""
 RETRY_MS = 1000
 """After which a browser connects anew."""
 

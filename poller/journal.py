@@ -35,7 +35,7 @@ ONE_CUSTOMERS = (CustomerUnknown, Rejected, ServerFault, Undecodable, Unreachabl
 
 
 REFUSED_SECONDS = 60.0
-"""Between two lines on webhooks that were refused."""
+"""Between two lines on webhooks, or on orders, that were refused."""
 
 IGNORED_SHOWN_MAX = 5
 
@@ -65,9 +65,8 @@ class Journal:
         self._counts = Counts(telemetry.metrics)
         self._paused_until = float("-inf")
         self._told_unfollowable = False
-        self._refused_told_at = float("-inf")
         self._orders_refused = 0
-        self._order_refused_told_at = float("-inf")
+        self._refusals_told_at: dict[EventName, float] = {}
         self._told_tenth: tuple[str, int, int] | None = None
         self._used_up = False
         self._rewatched: dict[Source, Rewatched] = {}
@@ -160,16 +159,17 @@ class Journal:
     def webhook_refused(self, error: HintError, now: float) -> None:
         """Anybody may send one, as often as they like: it is told of now and then."""
         self.hint("forged" if isinstance(error, Forged) else "unreadable")
-        if now >= self._refused_told_at + REFUSED_SECONDS:
-            self._refused_told_at = now
-            self.event("webhook_refused", error=str(error), refused=self._counts.refused_webhooks())
+        self._tell_refusal("webhook_refused", now, error=str(error), refused=self._counts.refused_webhooks())
 
     def order_refused(self, now: float) -> None:
         """Anybody who reaches the admin server may try, as often as they like: likewise."""
         self._orders_refused += 1
-        if now >= self._order_refused_told_at + REFUSED_SECONDS:
-            self._order_refused_told_at = now
-            self.event("order_refused", refused=self._orders_refused)
+        self._tell_refusal("order_refused", now, refused=self._orders_refused)
+
+    def _tell_refusal(self, name: EventName, now: float, **fields: Any) -> None:
+        if now >= self._refusals_told_at.get(name, float("-inf")) + REFUSED_SECONDS:
+            self._refusals_told_at[name] = now
+            self.event(name, **fields)
 
     def hints_unshared(self, error: LogError, retry_seconds: float) -> None:
         self.event("hints_unshared", error=str(error), retry_seconds=round(retry_seconds, 1))

@@ -13,7 +13,7 @@ from poller.telemetry_reference import QUERIES, events_text, metrics_text
 from tests.deploy import tools
 
 ROOT = Path(__file__).parents[2]
-SAYING = {"event", "_wait_for_log"}
+SAYING = {"event", "_wait_for_log", "_tell_refusal"}
 """Functions whose first argument names an event."""
 PROMTOOL = tools.found(tools.PROMTOOL)
 
